@@ -1,0 +1,93 @@
+"""Which achievements a record completes, in the order F6 (achievements.md)."""
+
+from processors.rules.effects import Effects, instant_text
+from processors.rules.plan import AchievementPlan, CounterPlan, Plan, matches
+from processors.rules.user import User
+from schemas.derived import AchievementCompleted
+from schemas.ids import derived_id
+
+
+def completion_id(user: User, achievement_id: str) -> str:
+    """Return the id of a completion, the same on every replay (achievements.md section 7)."""
+    return derived_id(user.state.tenant, "completion", user.state.id, achievement_id)
+
+
+def reached_by_counter(user: User, counter: CounterPlan, value: int) -> list[AchievementPlan]:
+    """Return what a counter's present value completes, by `metricValue`, then id (A5-A9, F6).
+
+    Looks only at achievements the user still lacks, and stops at the first whose value is not reached.
+    """
+    pending = user.pending.get(counter.id)
+    if pending is None:
+        completions = user.state.completions
+        pending = user.pending[counter.id] = [a for a in counter.achievements if a.id not in completions]
+    if not pending or pending[0].value > value:
+        return []
+    done: list[AchievementPlan] = []
+    attributes = user.state.attributes
+    for achievement in pending:
+        if achievement.value > value:
+            break
+        if matches(achievement.user_filter, attributes):
+            done.append(achievement)
+    if done:
+        user.pending[counter.id] = [achievement for achievement in pending if achievement not in done]
+    return done
+
+
+def reached_by_streak(user: User, plan: Plan, before: int, after: int) -> list[AchievementPlan]:
+    """Return the streak achievements with before < length <= after (A10, S95)."""
+    state = user.state
+    return [
+        achievement
+        for achievement in plan.streak_achievements
+        if before < achievement.achievement.streak_length <= after
+        and achievement.id not in state.completions
+        and matches(achievement.user_filter, state.attributes)
+    ]
+
+
+def complete(user: User, plan: Plan, reached: list[AchievementPlan], at_ms: int, effects: Effects) -> list[AchievementPlan]:
+    """Complete achievements and, round by round, the composites that can complete (A13-A18).
+
+    Returns all that were completed, in order (F6); each emits `achievement.completed`.
+    """
+    reached = reached or _ready_composites(user, plan)
+    if not reached:
+        return reached
+    completions = user.state.completions
+    done: list[AchievementPlan] = []
+    while reached:
+        for achievement in reached:
+            completions[achievement.id] = at_ms
+            done.append(achievement)
+            effects.emit(
+                "achievement.completed",
+                AchievementCompleted(
+                    user=user.shown(),
+                    achievement=achievement.show(instant_text(at_ms)),
+                    completion_id=completion_id(user, achievement.id),
+                ),
+                at_ms,
+            )
+        user.composites = None
+        reached = _ready_composites(user, plan)
+    return done
+
+
+def _ready_composites(user: User, plan: Plan) -> list[AchievementPlan]:
+    """Return the composites of one round: all prerequisites complete, user filter matching, by id (A14).
+
+    Those that only wait for their user filter are remembered, so that an event does not look at all composites.
+    """
+    if user.composites is None:
+        completions = user.state.completions
+        user.composites = [
+            composite
+            for composite in plan.composites
+            if composite.id not in completions
+            and all(required in completions for required in composite.achievement.achievement_ids)
+        ]
+    if not user.composites:
+        return []
+    return [composite for composite in user.composites if matches(composite.user_filter, user.state.attributes)]

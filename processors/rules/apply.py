@@ -1,0 +1,325 @@
+"""Applying the records of one user, in the order of effects F1-F9."""
+
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from processors.rules import achievements, streaks, timers
+from processors.rules.effects import Effects, instant_text
+from processors.rules.errors import RejectedError
+from processors.rules.memory import Memory, digest
+from processors.rules.plan import CounterPlan, MetricPlan, Plan, TriggerPlan, matches, undeclared
+from processors.rules.points import Firing, Firings, crossed, pay
+from processors.rules.user import User, check_user, new_state, touch, update_profile
+from processors.rules.zones import zone_of
+from schemas.derived import Cause, MetricChanged, UserUpserted
+from schemas.instants import format_day
+from schemas.numbers import MAX_TOTAL, NotANumberError, ValueOutOfRangeError, format_scaled, parse_scaled
+from schemas.outcome import CompletionOutcome, EventOutcome, IdentifyOutcome, PointsEntry
+from schemas.records import MAX_IDEMPOTENCY_KEY_LENGTH, CompleteAchievement, MetricEvent, UserInput
+from schemas.state import Counter
+
+NO_ATTRIBUTES: Final[dict[str, str]] = {}
+_NOTHING: Final[dict[str, Raw]] = {}
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What applying a record gave: status as the HTTP call would answer, the outcome, how many ids were forgotten."""
+
+    status: int
+    outcome: EventOutcome | CompletionOutcome | IdentifyOutcome
+
+
+class CheckedEvent(msgspec.Struct, frozen=True):
+    """A metric event that passed validation."""
+
+    event: MetricEvent
+    given: UserInput
+    metric: MetricPlan
+    value: int
+    attributes: dict[str, str]
+    idempotency_key: str
+
+
+def given_user(user: UserInput | str) -> UserInput:
+    """Return the user object of a record that may hold just an id (X3)."""
+    return UserInput(id=user) if isinstance(user, str) else user
+
+
+def check_event(event: MetricEvent, user: User | None, plan: Plan, at_ms: int) -> CheckedEvent:
+    """Validate a metric event in the order of Z12.
+
+    Raises:
+        RejectedError: bad_request, unknown_metric, value_out_of_range, then user and attribute errors.
+    """
+    out_of_range: ValueOutOfRangeError | None = None
+    value = 0
+    try:
+        value = parse_scaled(bytes(event.value))
+    except NotANumberError as error:
+        raise RejectedError("bad_request", f"value {error} is not a number; send a JSON number") from error
+    except ValueOutOfRangeError as error:
+        out_of_range = error
+    metric = plan.metrics.get(event.metric)
+    if metric is None:
+        known = ", ".join(sorted(plan.metrics)) or "none"
+        raise RejectedError("unknown_metric", f"metric {event.metric[:80]!r} is unknown or archived; active metrics: {known}")
+    if out_of_range is not None:
+        raise RejectedError("value_out_of_range", f"value: {out_of_range}; at most 10^12 per event") from out_of_range
+    given = event.user
+    if isinstance(given, str):
+        given = UserInput(id=given)
+    else:
+        check_user(given, user.state if user else None, plan, at_ms)
+    attributes = event.attributes
+    if attributes is UNSET:
+        attributes = NO_ATTRIBUTES
+    elif attributes:
+        unknown = undeclared(attributes, plan.event_attributes)
+        if unknown:
+            raise RejectedError(
+                "unknown_attribute",
+                f"event attributes {', '.join(unknown)} are not declared; add them to eventAttributes of the catalog",
+            )
+    key = event.idempotency_key
+    if key is UNSET:
+        key = ""
+    elif len(key) > MAX_IDEMPOTENCY_KEY_LENGTH:
+        raise RejectedError(
+            "invalid_idempotency_key",
+            f"idempotencyKey has {len(key)} characters, the limit is {MAX_IDEMPOTENCY_KEY_LENGTH}",
+        )
+    return CheckedEvent(event, given, metric, value, attributes, key)
+
+
+def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effects, *, created: bool) -> None:
+    """Store what the user object carries (step 5); a changed zone moves the streak chains (U3, U8, S60).
+
+    A new user's first periods open at `at_ms` (C1, S27).
+    """
+    state = user.state
+    changed = update_profile(user, given, at_ms)
+    if given.tz is not UNSET and given.tz != state.tz:
+        if not created:
+            streaks.change_zone(user, plan, zone_of(given.tz), effects.at, effects)
+        state.tz = given.tz
+        touch(user, at_ms)
+        changed = True
+    if created:
+        streaks.open_chains(user, plan, at_ms)
+        timers.schedule(user, plan)
+    if created or changed:
+        effects.emit("user.upserted", UserUpserted(user=user.shown()), at_ms)
+
+
+def apply_event(
+    user: User, checked: CheckedEvent, event_id: str, plan: Plan, at_ms: int, memory: Memory, effects: Effects, *, created: bool
+) -> Applied:
+    """Apply a validated metric event, steps 4-12 of F1.
+
+    Raises:
+        RejectedError: total_out_of_range, out_of_points; the caller undoes the record.
+    """
+    state, metric, key = user.state, checked.metric, checked.idempotency_key
+    remembered = b""
+    if key:
+        remembered = digest(metric.key, key)
+        original = memory.keys.get(remembered)
+        if original is not None:
+            return _replay(user, checked, original, plan)
+    counter = state.totals.get(metric.key)
+    if abs((counter.total if counter else 0) + checked.value) > MAX_TOTAL:
+        raise RejectedError("total_out_of_range", f"the total of {metric.key} would pass 10^18; correct it with a negative value")
+    upsert(user, checked.given, plan, at_ms, effects, created=created)
+    local_day = user.zone.day(at_ms)
+    firings = _creation_firings(user, plan) if created else {}
+    reached = _count(user, checked, firings)
+    effects.emit(
+        "metric.changed",
+        MetricChanged(
+            metric=metric.key,
+            event_id=event_id,
+            value=Raw(format_scaled(checked.value).encode()),
+            total=Raw(format_scaled(state.totals[metric.key].total).encode()),
+            local_date=format_day(local_day),
+            attributes=checked.attributes,
+            idempotency_key=key or None,
+        ),
+        at_ms,
+    )
+    grown = streaks.count_event(user, plan, metric.key, checked.value, local_day, at_ms, effects, created=created)
+    if grown is not None:
+        _fire_streak(user, plan, grown, firings)
+        reached = reached + achievements.reached_by_streak(user, plan, *grown)
+    done = achievements.complete(user, plan, reached, at_ms, effects)
+    if done:
+        _fire_achievements(user, plan, done, firings)
+    points: dict[str, PointsEntry] = {}
+    if firings:
+        points = pay(user, plan.systems, firings, at_ms, local_day, Cause(type="event", id=event_id), effects)
+    if key:
+        memory.keys.add(remembered, event_id)
+    outcome = EventOutcome(
+        event_id=event_id,
+        metric_id=metric.id,
+        total=Raw(format_scaled(state.totals[metric.key].total).encode()),
+        achievements=[achievement.show(instant_text(at_ms)) for achievement in done],
+        current_streak=streaks.show_streak(user, plan, extended=grown is not None),
+        points=points,
+        leaderboards=_NOTHING,
+        idempotency_key=key or UNSET,
+        idempotent_replayed=False if key else UNSET,
+    )
+    return Applied(201, outcome)
+
+
+def _replay(user: User, checked: CheckedEvent, original: str, plan: Plan) -> Applied:
+    """Answer a repeat of an idempotency key: nothing moves (I4-I7, R12)."""
+    counter = user.state.totals.get(checked.metric.key)
+    outcome = EventOutcome(
+        event_id=original,
+        metric_id=checked.metric.id,
+        total=Raw(format_scaled(counter.total if counter else 0).encode()),
+        achievements=[],
+        current_streak=streaks.show_streak(user, plan, extended=False),
+        points={},
+        leaderboards=_NOTHING,
+        idempotency_key=checked.idempotency_key,
+        idempotent_replayed=True,
+    )
+    return Applied(202, outcome)
+
+
+def _count(user: User, checked: CheckedEvent, firings: Firings) -> list[achievements.AchievementPlan]:
+    """Move the total, counters and high-water marks (step 6); collect metric triggers and achievements."""
+    state, metric, value = user.state, checked.metric, checked.value
+    counter = state.totals.get(metric.key)
+    if counter is None:
+        counter = state.totals[metric.key] = Counter()
+    reached = _move(user, metric.total, counter, value, firings)
+    if metric.filtered:
+        several = bool(reached)
+        for plan in metric.filtered:
+            if not matches(plan.filter, checked.attributes):
+                continue  # P15
+            counter = state.counters.get(plan.id)
+            if counter is None:
+                counter = state.counters[plan.id] = Counter()
+            more = _move(user, plan, counter, value, firings)
+            if more:
+                reached, several = reached + more, True
+        if several:
+            reached.sort(key=lambda a: (a.value, a.id.encode()))  # F6
+    return reached
+
+
+def _move(
+    user: User, plan: CounterPlan, counter: Counter, value: int, firings: Firings
+) -> list[achievements.AchievementPlan]:
+    """Move one counter and its high-water mark; a multiple is paid once (P12-P17)."""
+    counter.total += value
+    if counter.total > counter.high:
+        before, after = counter.high, counter.total
+        counter.high = after
+        for system, trigger in plan.triggers:
+            count = crossed(trigger, before, after)
+            if count and matches(trigger.user_filter, user.state.attributes):
+                firings.setdefault(system.key, []).append(Firing(trigger.order, trigger, count))
+    return achievements.reached_by_counter(user, plan, counter.total) if plan.achievements else []
+
+
+def _fire(user: User, system_key: str, trigger: TriggerPlan, count: int, place: int, firings: Firings) -> None:
+    if count and matches(trigger.user_filter, user.state.attributes):
+        kind, _, created, order, identity = trigger.order
+        firings.setdefault(system_key, []).append(Firing((kind, place, created, order, identity), trigger, count))
+
+
+def _creation_firings(user: User, plan: Plan) -> Firings:
+    """Fire `user_creation` triggers with the attributes of the first identification (P28, P29)."""
+    firings: Firings = {}
+    for system in plan.systems.values():
+        for trigger in system.on_creation:
+            _fire(user, system.key, trigger, 1, 0, firings)
+    return firings
+
+
+def _fire_streak(user: User, plan: Plan, grown: tuple[int, int], firings: Firings) -> None:
+    """Fire streak triggers for each multiple in (L0, L1] (P19, P21)."""
+    before, after = grown
+    for system in plan.systems.values():
+        for trigger in system.by_streak:
+            _fire(user, system.key, trigger, after // trigger.length - before // trigger.length, 0, firings)
+
+
+def _fire_achievements(user: User, plan: Plan, done: list[achievements.AchievementPlan], firings: Firings) -> None:
+    """Fire achievement triggers in the order of completion (P22, P32)."""
+    for place, achievement in enumerate(done):
+        for system in plan.systems.values():
+            for trigger in system.by_achievement.get(achievement.id, ()):
+                _fire(user, system.key, trigger, 1, place, firings)
+
+
+def apply_identify(
+    user: User, given: UserInput, event_id: str, plan: Plan, at_ms: int, effects: Effects, *, created: bool
+) -> Applied:
+    """Create or update a user; `user_creation` triggers fire if it is new (F9)."""
+    upsert(user, given, plan, at_ms, effects, created=created)
+    points: dict[str, PointsEntry] = {}
+    if created:
+        firings = _creation_firings(user, plan)
+        cause = Cause(type="identify", id=event_id)
+        points = pay(user, plan.systems, firings, at_ms, user.zone.day(at_ms), cause, effects)
+    return Applied(200, IdentifyOutcome(user=user.shown(), points=points))
+
+
+def check_completion(record: CompleteAchievement, user: User | None, plan: Plan, at_ms: int) -> Applied | None:
+    """Validate a completion by call in the order of C5; a repeat is answered here (A21).
+
+    Raises:
+        RejectedError: user errors, unknown_achievement, achievement_locked, attributes_mismatch.
+    """
+    given = given_user(record.user)
+    check_user(given, user.state if user else None, plan, at_ms)
+    achievement = plan.by_key.get(record.achievement)
+    achieved_ms = user.state.completions.get(achievement.id) if achievement and user else None
+    if achievement is None or (achievement.status == "inactive" and achieved_ms is None):
+        known = ", ".join(sorted(key for key, known in plan.by_key.items() if known.status == "active")) or "none"
+        raise RejectedError(
+            "unknown_achievement", f"no API achievement has the key {record.achievement[:80]!r}; active keys: {known}"
+        )
+    if user is not None and achieved_ms is not None:
+        shown = plan.show_achievement(achievement, instant_text(achieved_ms))
+        completion = achievements.completion_id(user, achievement.id)
+        return Applied(200, CompletionOutcome(completion_id=completion, achievement=shown, points={}))
+    if achievement.status == "locked":
+        raise RejectedError("achievement_locked", f"achievement {record.achievement!r} is locked; nobody new can complete it")
+    attributes = dict(user.state.attributes) if user else {}
+    attributes.update(given.attributes if given.attributes is not UNSET else {})
+    if not matches(achievement.user_attributes, attributes):
+        raise RejectedError(
+            "attributes_mismatch", f"the user lacks what achievement {record.achievement!r} requires: {dict(achievement.user_attributes)}"
+        )
+    return None
+
+
+def apply_completion(
+    user: User, record: CompleteAchievement, event_id: str, plan: Plan, at_ms: int, effects: Effects, *, created: bool
+) -> Applied:
+    """Complete an API achievement, then composites and points (F8)."""
+    upsert(user, given_user(record.user), plan, at_ms, effects, created=created)
+    firings = _creation_firings(user, plan) if created else {}
+    called = plan.achievements[plan.by_key[record.achievement].id]
+    done = achievements.complete(user, plan, [called], at_ms, effects)
+    _fire_achievements(user, plan, done, firings)
+    cause = Cause(type="completion", id=event_id)
+    points = pay(user, plan.systems, firings, at_ms, user.zone.day(at_ms), cause, effects)
+    outcome = CompletionOutcome(
+        completion_id=achievements.completion_id(user, called.id), achievement=called.show(instant_text(at_ms)), points=points
+    )
+    return Applied(201, outcome)
+
+
+def create(user_key: bytes, given: UserInput, tenant: str, plan: Plan, at_ms: int, append_ms: int) -> User:
+    """Return a user seen for the first time (U11)."""
+    return User(user_key, new_state(given.id, tenant, plan, at_ms, append_ms))

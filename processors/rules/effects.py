@@ -1,0 +1,77 @@
+"""Collects the derived events of one record for one user, with ids that a replay reproduces (E2, C33)."""
+
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from processors.rules.user import User
+from schemas.derived import Envelope, Meta
+from schemas.emission import Emission
+from schemas.ids import derived_id
+from schemas.instants import format_instant
+from schemas.topics import TOPIC_OF_TYPE
+
+_encode: Final = msgspec.json.Encoder().encode
+instant_text: Final = lru_cache(maxsize=1024)(format_instant)
+"""`format_instant`, remembering the last instants: most events of a record carry the same one."""
+
+
+class Effects:
+    """The derived events of one record.
+
+    Attributes:
+        out: where emissions go, in order (F7).
+        cause: event id of the record; None for control records.
+        at: append time of the record, epoch ms; `emittedAt` of everything it causes (X10).
+    """
+
+    __slots__ = ("_emitted_at", "_environment", "_numbers", "at", "cause", "out", "user")
+
+    def __init__(self, out: list[Emission], user: User, environment: str, cause: str | None, at: int) -> None:
+        self.out = out
+        self.user = user
+        self.cause = cause
+        self.at = at
+        self._environment = environment
+        self._emitted_at = instant_text(at)
+        self._numbers: dict[str, int] = {}
+
+    def emit(self, kind: str, data: msgspec.Struct, occurred_ms: int, meta: Meta | UnsetType = UNSET) -> None:
+        """Emit an effect of the record itself: identified by its event id and a running number per type (C33)."""
+        number = self._numbers.get(kind, 0)
+        self._numbers[kind] = number + 1
+        assert self.cause is not None
+        self._append(kind, data, occurred_ms, meta, self.cause, f"{self.cause}\0{number}")
+
+    def emit_due(
+        self, kind: str, data: msgspec.Struct, due_ms: int, entity: str, meta: Meta | UnsetType = UNSET
+    ) -> None:
+        """Emit an effect of time: identified by its due instant and what it is about (C33)."""
+        self._append(kind, data, due_ms, meta, UNSET, f"{due_ms}\0{entity}")
+
+    def _append(
+        self,
+        kind: str,
+        data: msgspec.Struct,
+        occurred_ms: int,
+        meta: Meta | UnsetType,
+        causation: str | UnsetType,
+        sequence: str,
+    ) -> None:
+        state = self.user.state
+        identity = derived_id(state.tenant, self._environment, kind, state.id, sequence)
+        envelope = Envelope(
+            id=identity,
+            type=kind,
+            occurred_at=instant_text(occurred_ms),
+            emitted_at=self._emitted_at,
+            tenant_id=state.tenant,
+            environment=self._environment,
+            user_id=state.id,
+            causation_id=causation,
+            meta=meta,
+            data=data,
+        )
+        self.out.append(Emission(TOPIC_OF_TYPE[kind], self.user.key, _encode(envelope), kind, identity))

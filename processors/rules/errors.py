@@ -1,0 +1,50 @@
+"""Why a record is refused: reason codes, HTTP statuses and messages (X9, metrics-and-events.md section 9)."""
+
+from typing import Final
+
+STATUS: Final = {
+    "tombstone": 400,
+    "too_large": 413,
+    "malformed": 400,
+    "unknown_type": 400,
+    "unknown_field": 400,
+    "wrong_key": 400,
+    "forged_time": 400,
+    "bad_request": 400,
+    "unknown_metric": 404,
+    "unknown_achievement": 404,
+    "unknown_user": 404,
+    "unknown_catalog": 404,
+    "not_supported": 501,
+    "unknown_attribute": 422,
+    "invalid_tz": 422,
+    "email_required": 422,
+    "value_out_of_range": 422,
+    "total_out_of_range": 422,
+    "invalid_idempotency_key": 422,
+    "batch_size": 422,
+    "out_of_points": 422,
+    "achievement_locked": 422,
+    "attributes_mismatch": 422,
+    "invalid_sign_up_date": 422,
+}
+"""HTTP status of each reason code, as the synchronous call would answer."""
+
+
+class RejectedError(Exception):
+    """A record that cannot be applied. It leaves no trace in state (T10); the producer has to mend what `message` names.
+
+    Attributes:
+        reason: a key of STATUS.
+        message: names the field, the value and the fix.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+
+    @property
+    def status(self) -> int:
+        """HTTP status of the reason."""
+        return STATUS[self.reason]

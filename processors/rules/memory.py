@@ -1,0 +1,144 @@
+"""What a user's log has already applied: event ids and idempotency keys (I1-I13, C32).
+
+Kept as digests apart from the user's state, in chunks with changelog keys of their own, so that a record costs the same
+whatever the user's past. The latest `limit` entries are remembered; what falls out is counted.
+"""
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+CHUNK_ENTRIES: Final = 64
+"""Entries per changelog record."""
+
+EVENT_IDS: Final = b"e"
+IDEMPOTENCY_KEYS: Final = b"k"
+_DIGEST_BYTES: Final = 16
+_COMPACT_AFTER: Final = 4096
+
+_Chunk = tuple[int, list[tuple[bytes, str]]]  # number of the first entry, entries
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Chunk)
+
+
+def digest(*parts: str) -> bytes:
+    """Return the digest under which an id is remembered."""
+    return blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
+
+
+class Remembered:
+    """A bounded, ordered set of digests, each with a text; knows which chunks a round changed and can undo the round.
+
+    Entries are numbered in order of arrival; number n lives in chunk n // CHUNK_ENTRIES.
+    """
+
+    __slots__ = ("_added", "_base", "_dirty", "_evicted", "_first", "_limit", "_loading", "_order", "_texts")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._texts: dict[bytes, str] = {}
+        self._order: list[bytes] = []  # entries from number _base on
+        self._base = 0
+        self._first = 0  # number of the oldest entry remembered
+        self._dirty: set[int] = set()
+        self._added = 0
+        self._evicted: list[tuple[bytes, str]] = []  # by this round
+        self._loading: dict[int, bytes] = {}  # chunks as read from the changelog, unpacked on first use
+
+    def load(self, chunk: int, value: bytes | None) -> None:
+        """Take one changelog record: a chunk as it is now, None = every entry of it is forgotten."""
+        if value is None:
+            self._loading.pop(chunk, None)
+        else:
+            self._loading[chunk] = value
+
+    def _unpack(self) -> None:
+        for position, chunk in enumerate(sorted(self._loading)):
+            first, entries = _decoder.decode(self._loading[chunk])
+            if position == 0:
+                self._base = self._first = first
+            for key, text in entries:
+                self._texts[key] = text
+                self._order.append(key)
+        self._loading = {}
+        # a chunk is not written again for each entry that falls out of it
+        for key in self._order[: max(0, len(self._order) - self._limit)]:
+            del self._texts[key]
+            self._first += 1
+
+    def get(self, key: bytes) -> str | None:
+        """Return the text of a digest, None if it is not remembered."""
+        if self._loading:
+            self._unpack()
+        return self._texts.get(key)
+
+    def __len__(self) -> int:
+        if self._loading:
+            self._unpack()
+        return len(self._texts)
+
+    def add(self, key: bytes, text: str) -> int:
+        """Remember a new digest; return how many were forgotten for it."""
+        if self._loading:
+            self._unpack()
+        self._dirty.add((self._base + len(self._order)) // CHUNK_ENTRIES)
+        self._texts[key] = text
+        self._order.append(key)
+        self._added += 1
+        if len(self._texts) <= self._limit:
+            return 0
+        oldest = self._order[self._first - self._base]
+        self._evicted.append((oldest, self._texts.pop(oldest)))
+        self._first += 1
+        if self._first % CHUNK_ENTRIES == 0:
+            self._dirty.add(self._first // CHUNK_ENTRIES - 1)
+        return 1
+
+    def changes(self) -> Iterator[tuple[int, bytes | None]]:
+        """Yield the chunks that the round changed; None = every entry of it is forgotten."""
+        for chunk in sorted(self._dirty):
+            first = max(chunk * CHUNK_ENTRIES, self._first)
+            keys = self._order[first - self._base : (chunk + 1) * CHUNK_ENTRIES - self._base]
+            if first < (chunk + 1) * CHUNK_ENTRIES:
+                yield chunk, _encoder.encode((first, [(key, self._texts[key]) for key in keys]))
+            else:
+                yield chunk, None
+
+    def commit(self) -> None:
+        """Keep what the round did."""
+        self._dirty.clear()
+        self._added = 0
+        self._evicted.clear()
+        if self._first - self._base > _COMPACT_AFTER:
+            del self._order[: self._first - self._base]
+            self._base = self._first
+
+    def rollback(self) -> None:
+        """Forget what the round added, remember again what it made forgotten."""
+        if self._added:
+            for key in self._order[-self._added :]:
+                self._texts.pop(key, None)
+            del self._order[-self._added :]
+        if self._evicted:
+            self._first -= len(self._evicted)
+            remaining = self._base + len(self._order) - self._first  # what the round itself added may be among the evicted
+            self._texts = {**dict(self._evicted[:remaining]), **self._texts}
+        self._dirty.clear()
+        self._added = 0
+        self._evicted.clear()
+
+
+class Memory:
+    """Both kinds of ids of one user."""
+
+    __slots__ = ("event_ids", "keys")
+
+    def __init__(self, limit: int) -> None:
+        self.event_ids = Remembered(limit)
+        self.keys = Remembered(limit)
+
+    def of(self, kind: bytes) -> Remembered:
+        """Return the set of a kind, EVENT_IDS or IDEMPOTENCY_KEYS."""
+        return self.event_ids if kind == EVENT_IDS else self.keys

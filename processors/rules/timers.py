@@ -1,0 +1,110 @@
+"""What time alone does to a user: settlements, throttle windows, time triggers (S9, F1, P24-P27, L32)."""
+
+from processors.rules import points, streaks
+from processors.rules.effects import Effects, instant_text
+from processors.rules.plan import Plan, SystemPlan, TimeTriggerPlan, matches
+from processors.rules.points import Firing, pay
+from processors.rules.user import User
+from schemas.derived import Cause
+from schemas.instants import SECOND_MS
+from schemas.state import TimeTrigger
+
+_SETTLE, _WINDOW, _TICK = range(3)  # order at one instant: S9, then C23, then F1(3)
+
+
+def schedule(user: User, plan: Plan) -> None:
+    """Bring the schedule of time triggers in line with the plan (P25): new anchors start anew, others go on."""
+    old = user.state.time_triggers
+    schedule: dict[str, TimeTrigger] = {}
+    for trigger in plan.time_triggers:
+        anchor = max(user.state.created, trigger.anchor)
+        known = old.get(trigger.reference)
+        if known is None or known.anchor != anchor:
+            known = TimeTrigger(anchor, anchor + trigger.interval)
+        schedule[trigger.reference] = known
+    user.state.time_triggers = schedule
+
+
+class _Item:
+    """The next thing due for a user."""
+
+    __slots__ = ("due", "index", "kind", "system", "trigger")
+
+    def __init__(self, due: int, kind: int, index: int = 0) -> None:
+        self.due = due
+        self.kind = kind
+        self.index = index
+        self.system: SystemPlan | None = None
+        self.trigger: TimeTriggerPlan | None = None
+
+
+def _next(user: User, plan: Plan) -> _Item | None:
+    """Return what is due first; at equal instants settlement, then windows, then ticks in the order C19, P32."""
+    item: _Item | None = None
+    settle = streaks.due(user, plan)
+    if settle is not None:
+        item = _Item(settle[0], _SETTLE, settle[1])
+    for key in sorted(user.state.windows):
+        window = user.state.windows[key]
+        if window.awards and (item is None or window.until < item.due):
+            system = plan.systems.get(key)
+            if system is not None:
+                item = _Item(window.until, _WINDOW)
+                item.system = system
+    scheduled = user.state.time_triggers
+    for trigger in plan.time_triggers:
+        due = scheduled[trigger.reference].due
+        if item is None or due < item.due:
+            item = _Item(due, _TICK)
+            item.trigger = trigger
+    return item
+
+
+def next_due(user: User, plan: Plan) -> int | None:
+    """Return the instant at which a tick has something to do for the user, epoch ms, None if never."""
+    item = _next(user, plan)
+    if item is None:
+        return None
+    delay_ms = plan.streak.settle_delay_seconds * SECOND_MS if plan.streak and item.kind == _SETTLE else 0
+    return item.due + delay_ms
+
+
+def advance(user: User, plan: Plan, until: int, effects: Effects, limit: int, *, reached_ms: int | None = None) -> bool:
+    """Do everything due at or before `until`, in order (S9, F1).
+
+    A settlement may be postponed by the settings, but not beyond a record of the same user whose effectiveAt
+    `reached_ms` is at or after its due instant (S9). Stops at a safe point once `effects.out` holds `limit` emissions.
+
+    Returns:
+        False if it stopped early.
+    """
+    delay_ms = plan.streak.settle_delay_seconds * SECOND_MS if plan.streak else 0
+    while True:
+        item = _next(user, plan)
+        if item is None or item.due > until:
+            return True
+        if item.kind == _SETTLE and delay_ms and item.due + delay_ms > until and (reached_ms is None or reached_ms < item.due):
+            return True
+        if len(effects.out) >= limit:
+            return False
+        if item.kind == _SETTLE:
+            streaks.settle_due(user, plan, item.index, item.due, effects)
+        elif item.kind == _WINDOW:
+            assert item.system is not None
+            points.close_window(user, item.system, effects)
+        else:
+            assert item.trigger is not None
+            _tick(user, plan, item.trigger, item.due, effects)
+
+
+def _tick(user: User, plan: Plan, trigger: TimeTriggerPlan, due_ms: int, effects: Effects) -> None:
+    """One tick of a time trigger is one award with k = 1, dated by the tick (P26)."""
+    user.state.time_triggers[trigger.reference].due = due_ms + trigger.interval
+    system = trigger.system
+    if trigger.base > 0 and user.state.balances.get(system.key, 0) >= system.limit:
+        return  # nothing fits below the cap (P44, P47)
+    if not matches(trigger.user_filter, user.state.attributes):
+        return
+    firing = Firing(trigger.order, trigger, 1)
+    cause = Cause(type="time", id=instant_text(due_ms))
+    pay(user, plan.systems, {system.key: [firing]}, due_ms, user.zone.day(due_ms), cause, effects, due=True)

@@ -1,0 +1,1 @@
+"""Data that crosses a boundary, as msgspec Structs. Validation, no behaviour."""

@@ -1,0 +1,99 @@
+"""The state of one user: what a changelog record holds (architecture.md section 6).
+
+Encoded as JSON arrays (array_like): totals at 9 digits exceed 64 bits. New fields go to the end, with a default, so
+that older records still decode. Instants are epoch milliseconds, days day numbers, metric values scaled integers.
+"""
+
+import msgspec
+from msgspec import Raw
+
+
+class Counter(msgspec.Struct, array_like=True):
+    """Sum of values and the highest it ever was, at least 0 (C and W of P12)."""
+
+    total: int = 0
+    high: int = 0
+
+
+class SettledPeriod(msgspec.Struct, array_like=True):
+    """Snapshot of the last settled period, the only one a late event may repair (S66)."""
+
+    start: int
+    sums: dict[str, int]
+    met: bool
+    length_before: int
+    started_before: int | None
+
+
+class Chain(msgspec.Struct, array_like=True):
+    """One streak chain (streaks.md section 4). `start` is the first day of the open period."""
+
+    start: int
+    sums: dict[str, int] = {}
+    met: bool = False
+    met_at: int | None = None
+    length: int = 0
+    started: int | None = None
+    extended_at: int | None = None
+    settled: SettledPeriod | None = None
+    longest: int = 0
+    longest_at: int | None = None
+
+
+class TimeTrigger(msgspec.Struct, array_like=True):
+    """Schedule of one time trigger: its anchor and the next due instant (P25)."""
+
+    anchor: int
+    due: int
+
+
+class Window(msgspec.Struct, array_like=True):
+    """Throttle window of `points.changed` of one system (L32): awards collected since the last event."""
+
+    until: int
+    level: str | None
+    added: int = 0
+    awards: list[Raw] = []
+
+
+class UserState(msgspec.Struct, array_like=True):
+    """Everything a rule needs to know of one user.
+
+    `subscribe` is None as long as it was never set explicitly (U6). `append` is the append time of the user's latest
+    record (X5). `totals` is by metric key, `counters` by counter id of the plan, `balances` by system key,
+    `completions` by achievement id, `time_triggers` by trigger reference, `windows` by system key.
+    """
+
+    tenant: str
+    id: str
+    created: int
+    updated: int
+    control: bool
+    append: int
+    email: str | None = None
+    name: str | None = None
+    tz: str | None = None
+    sign_up_date: str | None = None
+    device_tokens: list[str] | None = None
+    subscribe: bool | None = None
+    attributes: dict[str, str] = {}
+    totals: dict[str, Counter] = {}
+    counters: dict[str, Counter] = {}
+    balances: dict[str, int] = {}
+    completions: dict[str, int] = {}
+    chains: list[Chain] = []
+    time_triggers: dict[str, TimeTrigger] = {}
+    windows: dict[str, Window] = {}
+
+
+class PartitionState(msgspec.Struct, array_like=True):
+    """What a partition remembers besides its users.
+
+    `next_offset` is the offset marker, `tick` the latest tick, `catalogs` the version in force per tenant,
+    `switching` = [tenant, version, last user key done (hex)] while a catalog switch is carried out in slices.
+    """
+
+    next_offset: int = 0
+    tick: int | None = None
+    catalogs: dict[str, str] = {}
+    switching: tuple[str, str, str] | None = None

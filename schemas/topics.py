@@ -1,0 +1,97 @@
+"""Topics, their keys and settings, and which type goes where (architecture.md section 3, wire.md section 2)."""
+
+from typing import Final
+
+import msgspec
+
+EVENTS: Final = "events"
+CATALOG: Final = "catalog"
+AWARDS: Final = "awards"
+LEVELS: Final = "levels"
+ACHIEVEMENTS: Final = "achievements"
+STREAKS: Final = "streaks"
+LEADERBOARDS: Final = "leaderboards"
+MESSAGES: Final = "messages"
+LEDGER: Final = "ledger"
+OUTCOMES: Final = "outcomes"
+REJECTED: Final = "rejected"
+
+DERIVED: Final = (AWARDS, LEVELS, ACHIEVEMENTS, STREAKS, LEADERBOARDS, MESSAGES, LEDGER)
+"""Topics that hold derived events with envelope E2."""
+
+USER_KEYED: Final = (EVENTS, *DERIVED, OUTCOMES, REJECTED)
+"""Topics with the partition count of the input log, so that a user's facts and consequences share a partition number."""
+
+TOPIC_OF_TYPE: Final = {
+    "points.changed": AWARDS,
+    "points.awarded": AWARDS,
+    "points.boost_started": AWARDS,
+    "points.boost_finished": AWARDS,
+    "points.level_changed": LEVELS,
+    "achievement.completed": ACHIEVEMENTS,
+    "streak.started": STREAKS,
+    "streak.extended": STREAKS,
+    "streak.lost": STREAKS,
+    "streak.freeze_consumed": STREAKS,
+    "streak.freeze_earned": STREAKS,
+    "metric.changed": LEDGER,
+    "user.upserted": LEDGER,
+    "achievement.backdated": LEDGER,
+    "streak.changed": LEDGER,
+    "streak.period_closed": LEDGER,
+    "streak.period_repaired": LEDGER,
+    "streak.restored": LEDGER,
+    "streak.freezes_changed": LEDGER,
+}
+"""Logical topic of every derived type that users' records cause."""
+
+DEFAULT_PREFIX: Final = "plaudit"
+DEFAULT_PARTITIONS: Final = 8
+
+MAX_RECORD_BYTES: Final = 256 * 1024
+"""Largest input record (X1)."""
+
+MAX_TOPIC_RECORD_BYTES: Final = 11 * 1024 * 1024
+"""What the topics themselves take, so that an oversized record is refused with a reason and not at the producer (X1)."""
+
+_TEN_YEARS_MS: Final = 10 * 365 * 86_400_000
+_FUTURE_LIMIT_MS: Final = 3_600_000
+
+
+class TopicSpec(msgspec.Struct, frozen=True):
+    """One topic to create: logical name, partitions (None = those of the input log), settings."""
+
+    name: str
+    partitions: int | None
+    config: dict[str, str]
+
+
+def topic_specs() -> list[TopicSpec]:
+    """Return all topics of an installation (X5, X9a), without the state changelog, which the engine declares."""
+    size = {"max.message.bytes": str(MAX_TOPIC_RECORD_BYTES)}
+    derived = {"message.timestamp.type": "LogAppendTime", **size}
+    return [
+        TopicSpec(
+            EVENTS,
+            None,
+            {
+                "retention.ms": "-1",
+                "segment.ms": str(_TEN_YEARS_MS),
+                "message.timestamp.type": "CreateTime",
+                "message.timestamp.after.max.ms": str(_FUTURE_LIMIT_MS),
+                **size,
+            },
+        ),
+        TopicSpec(CATALOG, 1, {"cleanup.policy": "compact", **size}),
+        *(TopicSpec(name, None, {"retention.ms": "-1", **derived}) for name in (*DERIVED, OUTCOMES, REJECTED)),
+    ]
+
+
+def full_name(name: str, prefix: str = DEFAULT_PREFIX) -> str:
+    """Return the Kafka topic of a logical name: `plaudit.events`."""
+    return f"{prefix}.{name}"
+
+
+def user_key(tenant: str, user_id: str) -> bytes:
+    """Return the record key of a user: the user id, with tenants tenant, NUL, user id (X1)."""
+    return f"{tenant}\0{user_id}".encode() if tenant else user_id.encode()

@@ -1,0 +1,111 @@
+"""From a case in the notation of metrics-and-events.md section 11 to records of the log and a catalog file."""
+
+import copy
+import gzip
+import json
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from schemas.instants import parse_instant
+from schemas.topics import user_key
+
+Json = dict[str, Any]
+
+START = "1990-01-01T00:00:00Z"
+"""Instant of the first catalog version of a case: before everything else."""
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+_BLOCK = re.compile(r"^```json case\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def load_cases(path: Path) -> list[Json]:
+    """Return the cases of a .md file with `json case` blocks, or of a .json or .json.gz list; numbers stay exact."""
+    if path.suffix == ".md":
+        return [_decode(block) for block in _BLOCK.findall(path.read_text())]
+    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+    cases = _decode(text)
+    assert isinstance(cases, list), f"{path} must hold a list of cases"
+    return cases
+
+
+def _decode(text: str) -> Any:
+    return json.loads(text, parse_float=Decimal)
+
+
+def encode(value: Any) -> bytes:
+    """Encode a record with exact numbers."""
+    return _encoder.encode(value)
+
+
+def catalog_file(config: Json) -> Json:
+    """Return the catalog file of a case's `config`: what has no status is active here, boosts are switched on."""
+    catalog = copy.deepcopy(config)
+    for achievement in catalog.get("achievements", []):
+        achievement.setdefault("status", "active")
+    for system in catalog.get("systems", []):
+        for trigger in system.setdefault("triggers", []):
+            fill_trigger(trigger)
+        system["triggers"].sort(key=lambda trigger: str(trigger["id"]).encode())
+        for boost in system.get("boosts", []):
+            boost.setdefault("enabled", True)
+    if not catalog.get("streak"):
+        catalog.pop("streak", None)
+    return catalog
+
+
+def fill_trigger(trigger: Json) -> None:
+    """Fill in what a trigger of a case leaves out; triggers without `created` order by id (C20)."""
+    trigger.setdefault("status", "active")
+    trigger.setdefault("created", START)
+
+
+def change_catalog(catalog: Json, event: Json) -> Json:
+    """Return the catalog after a `config` event."""
+    catalog = copy.deepcopy(catalog)
+    system = next((s for s in catalog.get("systems", []) if s["key"] == event.get("system")), None)
+    if "addTrigger" in event:
+        assert system is not None
+        trigger = dict(event["addTrigger"])
+        fill_trigger(trigger)
+        system["triggers"].append(trigger)
+        system["triggers"].sort(key=lambda trigger: str(trigger["id"]).encode())
+        return catalog
+    if "trigger" in event:
+        assert system is not None
+        target = _by_id(system["triggers"], event["trigger"])
+    elif "boost" in event:
+        assert system is not None
+        target = _by_id(system["boosts"], event["boost"])
+    elif "achievement" in event:
+        target = _by_id(catalog["achievements"], event["achievement"])
+    else:
+        assert system is not None
+        target = system
+    target.update(event["set"])
+    return catalog
+
+
+def _by_id(items: list[Json], identity: str) -> Json:
+    return next(item for item in items if item.get("id", item.get("key")) == identity)
+
+
+def append_ms(event: Json) -> int:
+    """Return the append time of an event of a case."""
+    return parse_instant(event.get("arrives", event["at"]))
+
+
+def metric_record(event: Json, at: str) -> Json:
+    """Return the record of a metric event."""
+    fields = ("eventId", "metric", "user", "value", "attributes", "idempotencyKey")
+    return {"occurredAt": at, **{name: event[name] for name in fields if name in event}}
+
+
+def record_key(record: Json) -> bytes | None:
+    """Return the key a producer would set; what is no user id keeps its JSON text."""
+    user = record.get("user")
+    identity = user.get("id") if isinstance(user, dict) else user
+    return user_key(record.get("tenant", ""), identity) if isinstance(identity, str) else None
