@@ -136,7 +136,9 @@ class _Fields:
             self.error(name, f"{value!r} may hold only letters, digits, - and _")
         return value
 
-    def integer(self, name: str, low: int, high: int, *, required: bool = False, default: int | None = None) -> int | None:
+    def integer(
+        self, name: str, low: int, high: int, *, required: bool = False, default: int | None = None
+    ) -> int | None:
         value = self.raw(name)
         if value is None:
             if required:
@@ -221,7 +223,10 @@ class _Fields:
             return ()
         for key, text in value.items():
             if key not in declared:
-                self.error(f"{name}.{key}", f"attribute {key!r} is not declared; add it to the declared attributes or mend the name")
+                self.error(
+                    f"{name}.{key}",
+                    f"attribute {key!r} is not declared; add it to the declared attributes or mend the name",
+                )
             if not isinstance(text, str):
                 self.error(f"{name}.{key}", f"must be a text, not {text!r}; put it in quotes")
         return tuple(sorted((str(key), str(text)) for key, text in value.items()))
@@ -302,9 +307,11 @@ class _Reader:
 
     def _warn_if_nothing_is_active(self, catalog: Catalog) -> None:
         triggers = [trigger for system in catalog.systems for trigger in system.triggers]
-        things = [*triggers, *catalog.achievements]
-        if things and not any(thing.status == "active" for thing in things):
-            self.warn("", "no trigger and no achievement is active, so nothing will happen; set status: active (P7, A1)")
+        statuses = [thing.status for thing in triggers] + [thing.status for thing in catalog.achievements]
+        if statuses and "active" not in statuses:
+            self.warn(
+                "", "no trigger and no achievement is active, so nothing will happen; set status: active (P7, A1)"
+            )
 
     def _declared(self, fields: _Fields, name: str) -> set[str]:
         keys: set[str] = set()
@@ -377,7 +384,9 @@ class _Reader:
             if not isinstance(name, str):
                 continue
             if name in self._achievement_refs:
-                self.error(f"{path}.{'id' if name == identity else 'key'}", f"{name!r} is used twice; ids and keys are unique")
+                self.error(
+                    f"{path}.{'id' if name == identity else 'key'}", f"{name!r} is used twice; ids and keys are unique"
+                )
             self._achievement_refs.setdefault(name, identity)
 
     def _achievement(self, item: Any, path: str) -> Achievement | None:
@@ -449,7 +458,10 @@ class _Reader:
 
         for index, achievement in enumerate(achievements):
             if achievement.id not in state and not visit(achievement.id):
-                self.error(f"achievements[{index}].achievementIds", "requires itself in a circle; it could never complete (A15)")
+                self.error(
+                    f"achievements[{index}].achievementIds",
+                    "requires itself in a circle; it could never complete (A15)",
+                )
 
     def _system(self, item: Any, path: str) -> PointsSystem | None:
         fields = self._object(item, path)
@@ -463,7 +475,9 @@ class _Reader:
         keys: set[str] = set()
         for level in levels:
             if level.points in thresholds:
-                fields.error("levels", f"{level.key!r} and {thresholds[level.points]!r} share the threshold {level.points} (P54)")
+                fields.error(
+                    "levels", f"{level.key!r} and {thresholds[level.points]!r} share the threshold {level.points} (P54)"
+                )
             if level.key in keys:
                 fields.error("levels", f"the level key {level.key!r} is used twice")
             thresholds[level.points] = level.key
@@ -554,7 +568,9 @@ class _Reader:
         if fields.has("multiplier"):
             text = format_scaled(multiplier)
             if lost or not 0 < micro < MAX_MULTIPLIER * MULTIPLIER_SCALE or micro == MULTIPLIER_SCALE:
-                fields.error("multiplier", f"{text} must be above 0, below 100, not 1, with at most 6 fractional digits")
+                fields.error(
+                    "multiplier", f"{text} must be above 0, below 100, not 1, with at most 6 fractional digits"
+                )
         user_id = fields.text("userId")
         pairs = fields.pairs("userAttributes", self._user_attributes)
         if user_id is not None and pairs:

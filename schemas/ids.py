@@ -5,12 +5,15 @@ from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
 _NAMESPACE: Final = uuid5(NAMESPACE_URL, "urn:plaudit").bytes
+_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def derived_id(*parts: str) -> str:
     """Return the UUID v5 of the parts joined by NUL, in the namespace of Plaudit."""
-    digest = bytearray(sha1(_NAMESPACE + "\0".join(parts).encode("utf-8", "surrogatepass"), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return named_id("\0".join(parts))
+
+
+def named_id(name: str) -> str:
+    """Return the UUID v5 of a name in the namespace of Plaudit."""
+    text = sha1(_NAMESPACE + name.encode(), usedforsecurity=False).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"

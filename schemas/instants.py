@@ -10,18 +10,19 @@ DAY_MS: Final = 86_400_000
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
-_MILLISECOND: Final = timedelta(milliseconds=1)
 
 MIN_DAY: Final = date.min.toordinal() - _EPOCH_ORDINAL
 MAX_DAY: Final = date.max.toordinal() - _EPOCH_ORDINAL
 
-_DAY_TEXT_CACHE_LIMIT: Final = 100_000
+_TEXT_CACHE_LIMIT: Final = 100_000
 _day_text: dict[int, str] = {}
+_minute_text: dict[int, str] = {}
 
 
 def to_ms(moment: datetime) -> int:
     """Return an aware datetime as epoch milliseconds, parts of a millisecond dropped (N7)."""
-    return (moment - _EPOCH) // _MILLISECOND
+    elapsed = moment - _EPOCH
+    return elapsed.days * DAY_MS + elapsed.seconds * SECOND_MS + elapsed.microseconds // 1000
 
 
 def to_datetime(ms: int) -> datetime:
@@ -43,11 +44,15 @@ def parse_instant(text: str) -> int:
 
 def format_instant(ms: int) -> str:
     """Return `YYYY-MM-DDThh:mm:ss.mmmZ` (X13)."""
-    day, rest = divmod(ms, DAY_MS)
-    minutes, millis = divmod(rest, MINUTE_MS)
-    hours, minute = divmod(minutes, 60)
-    second, milli = divmod(millis, 1000)
-    return f"{format_day(day)}T{hours:02d}:{minute:02d}:{second:02d}.{milli:03d}Z"
+    minute, millis = divmod(ms, MINUTE_MS)
+    text = _minute_text.get(minute)
+    if text is None:
+        day, rest = divmod(minute, 24 * 60)
+        text = f"{format_day(day)}T{rest // 60:02d}:{rest % 60:02d}:"
+        if len(_minute_text) >= _TEXT_CACHE_LIMIT:
+            _minute_text.clear()
+        _minute_text[minute] = text
+    return f"{text}{millis // 1000:02d}.{millis % 1000:03d}Z"
 
 
 def format_day(day: int) -> str:
@@ -55,7 +60,7 @@ def format_day(day: int) -> str:
     text = _day_text.get(day)
     if text is None:
         text = date.fromordinal(day + _EPOCH_ORDINAL).isoformat()
-        if len(_day_text) >= _DAY_TEXT_CACHE_LIMIT:
+        if len(_day_text) >= _TEXT_CACHE_LIMIT:
             _day_text.clear()
         _day_text[day] = text
     return text

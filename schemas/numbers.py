@@ -63,7 +63,7 @@ def parse_scaled(text: bytes) -> int:
     kept = point + FRACTION_DIGITS
     if kept < 0:
         return 0
-    magnitude = int(digits[:kept] or b"0") * 10 ** max(0, kept - len(digits))
+    magnitude: int = int(digits[:kept] or b"0") * 10 ** max(0, kept - len(digits))
     if kept < len(digits) and digits[kept] >= 0x35:  # '5'
         magnitude += 1
     if magnitude > MAX_EVENT_VALUE:

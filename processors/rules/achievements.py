@@ -47,7 +47,9 @@ def reached_by_streak(user: User, plan: Plan, before: int, after: int) -> list[A
     ]
 
 
-def complete(user: User, plan: Plan, reached: list[AchievementPlan], at_ms: int, effects: Effects) -> list[AchievementPlan]:
+def complete(
+    user: User, plan: Plan, reached: list[AchievementPlan], at_ms: int, effects: Effects
+) -> list[AchievementPlan]:
     """Complete achievements and, round by round, the composites that can complete (A13-A18).
 
     Returns all that were completed, in order (F6); each emits `achievement.completed`.

@@ -9,7 +9,7 @@ from processors.rules import achievements, streaks, timers
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
 from processors.rules.memory import Memory, digest
-from processors.rules.plan import CounterPlan, MetricPlan, Plan, TriggerPlan, matches, undeclared
+from processors.rules.plan import AchievementPlan, CounterPlan, MetricPlan, Plan, TriggerPlan, matches, undeclared
 from processors.rules.points import Firing, Firings, crossed, pay
 from processors.rules.user import User, check_user, new_state, touch, update_profile
 from processors.rules.zones import zone_of
@@ -64,7 +64,9 @@ def check_event(event: MetricEvent, user: User | None, plan: Plan, at_ms: int) -
     metric = plan.metrics.get(event.metric)
     if metric is None:
         known = ", ".join(sorted(plan.metrics)) or "none"
-        raise RejectedError("unknown_metric", f"metric {event.metric[:80]!r} is unknown or archived; active metrics: {known}")
+        raise RejectedError(
+            "unknown_metric", f"metric {event.metric[:80]!r} is unknown or archived; active metrics: {known}"
+        )
     if out_of_range is not None:
         raise RejectedError("value_out_of_range", f"value: {out_of_range}; at most 10^12 per event") from out_of_range
     given = event.user
@@ -114,34 +116,45 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
 
 
 def apply_event(
-    user: User, checked: CheckedEvent, event_id: str, plan: Plan, at_ms: int, memory: Memory, effects: Effects, *, created: bool
+    user: User,
+    checked: CheckedEvent,
+    event_id: str,
+    plan: Plan,
+    at_ms: int,
+    memory: Memory | None,
+    effects: Effects,
+    *,
+    created: bool,
 ) -> Applied:
-    """Apply a validated metric event, steps 4-12 of F1.
+    """Apply a validated metric event, steps 4-12 of F1. `memory` is given if the event carries an idempotency key.
 
     Raises:
         RejectedError: total_out_of_range, out_of_points; the caller undoes the record.
     """
     state, metric, key = user.state, checked.metric, checked.idempotency_key
     remembered = b""
-    if key:
+    if memory is not None:
         remembered = digest(metric.key, key)
         original = memory.keys.get(remembered)
         if original is not None:
             return _replay(user, checked, original, plan)
     counter = state.totals.get(metric.key)
     if abs((counter.total if counter else 0) + checked.value) > MAX_TOTAL:
-        raise RejectedError("total_out_of_range", f"the total of {metric.key} would pass 10^18; correct it with a negative value")
+        raise RejectedError(
+            "total_out_of_range", f"the total of {metric.key} would pass 10^18; correct it with a negative value"
+        )
     upsert(user, checked.given, plan, at_ms, effects, created=created)
     local_day = user.zone.day(at_ms)
     firings = _creation_firings(user, plan) if created else {}
     reached = _count(user, checked, firings)
+    total = Raw(format_scaled(state.totals[metric.key].total).encode())
     effects.emit(
         "metric.changed",
         MetricChanged(
             metric=metric.key,
             event_id=event_id,
             value=Raw(format_scaled(checked.value).encode()),
-            total=Raw(format_scaled(state.totals[metric.key].total).encode()),
+            total=total,
             local_date=format_day(local_day),
             attributes=checked.attributes,
             idempotency_key=key or None,
@@ -158,12 +171,12 @@ def apply_event(
     points: dict[str, PointsEntry] = {}
     if firings:
         points = pay(user, plan.systems, firings, at_ms, local_day, Cause(type="event", id=event_id), effects)
-    if key:
+    if memory is not None:
         memory.keys.add(remembered, event_id)
     outcome = EventOutcome(
         event_id=event_id,
         metric_id=metric.id,
-        total=Raw(format_scaled(state.totals[metric.key].total).encode()),
+        total=total,
         achievements=[achievement.show(instant_text(at_ms)) for achievement in done],
         current_streak=streaks.show_streak(user, plan, extended=grown is not None),
         points=points,
@@ -191,7 +204,7 @@ def _replay(user: User, checked: CheckedEvent, original: str, plan: Plan) -> App
     return Applied(202, outcome)
 
 
-def _count(user: User, checked: CheckedEvent, firings: Firings) -> list[achievements.AchievementPlan]:
+def _count(user: User, checked: CheckedEvent, firings: Firings) -> list[AchievementPlan]:
     """Move the total, counters and high-water marks (step 6); collect metric triggers and achievements."""
     state, metric, value = user.state, checked.metric, checked.value
     counter = state.totals.get(metric.key)
@@ -214,9 +227,7 @@ def _count(user: User, checked: CheckedEvent, firings: Firings) -> list[achievem
     return reached
 
 
-def _move(
-    user: User, plan: CounterPlan, counter: Counter, value: int, firings: Firings
-) -> list[achievements.AchievementPlan]:
+def _move(user: User, plan: CounterPlan, counter: Counter, value: int, firings: Firings) -> list[AchievementPlan]:
     """Move one counter and its high-water mark; a multiple is paid once (P12-P17)."""
     counter.total += value
     if counter.total > counter.high:
@@ -252,7 +263,7 @@ def _fire_streak(user: User, plan: Plan, grown: tuple[int, int], firings: Firing
             _fire(user, system.key, trigger, after // trigger.length - before // trigger.length, 0, firings)
 
 
-def _fire_achievements(user: User, plan: Plan, done: list[achievements.AchievementPlan], firings: Firings) -> None:
+def _fire_achievements(user: User, plan: Plan, done: list[AchievementPlan], firings: Firings) -> None:
     """Fire achievement triggers in the order of completion (P22, P32)."""
     for place, achievement in enumerate(done):
         for system in plan.systems.values():
@@ -293,12 +304,15 @@ def check_completion(record: CompleteAchievement, user: User | None, plan: Plan,
         completion = achievements.completion_id(user, achievement.id)
         return Applied(200, CompletionOutcome(completion_id=completion, achievement=shown, points={}))
     if achievement.status == "locked":
-        raise RejectedError("achievement_locked", f"achievement {record.achievement!r} is locked; nobody new can complete it")
+        raise RejectedError(
+            "achievement_locked", f"achievement {record.achievement!r} is locked; nobody new can complete it"
+        )
     attributes = dict(user.state.attributes) if user else {}
     attributes.update(given.attributes if given.attributes is not UNSET else {})
     if not matches(achievement.user_attributes, attributes):
         raise RejectedError(
-            "attributes_mismatch", f"the user lacks what achievement {record.achievement!r} requires: {dict(achievement.user_attributes)}"
+            "attributes_mismatch",
+            f"the user lacks what achievement {record.achievement!r} requires: {dict(achievement.user_attributes)}",
         )
     return None
 
@@ -315,7 +329,9 @@ def apply_completion(
     cause = Cause(type="completion", id=event_id)
     points = pay(user, plan.systems, firings, at_ms, user.zone.day(at_ms), cause, effects)
     outcome = CompletionOutcome(
-        completion_id=achievements.completion_id(user, called.id), achievement=called.show(instant_text(at_ms)), points=points
+        completion_id=achievements.completion_id(user, called.id),
+        achievement=called.show(instant_text(at_ms)),
+        points=points,
     )
     return Applied(201, outcome)
 

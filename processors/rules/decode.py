@@ -46,7 +46,8 @@ def _decode_slowly(value: bytes) -> InputRecord:
         if name not in TYPED:
             known = ", ".join(sorted(TYPED))
             raise RejectedError(
-                "unknown_type", f"type {name[:_SHOWN]!r} is unknown; leave it out for a metric event, or use one of {known}"
+                "unknown_type",
+                f"type {name[:_SHOWN]!r} is unknown; leave it out for a metric event, or use one of {known}",
             )
         kind, decoder = TYPED[name], _typed[name]
     allowed = {field.encode_name for field in msgspec.structs.fields(kind)} | {"type"}
@@ -90,7 +91,8 @@ def _refuse_unknown(fields: dict[str, Raw], allowed: set[str], prefix: str) -> N
     if unknown:
         names = ", ".join(prefix + name[:_SHOWN] for name in unknown[:5])
         raise RejectedError(
-            "unknown_field", f"unknown field {names}; allowed here: {', '.join(sorted(prefix + name for name in allowed))}"
+            "unknown_field",
+            f"unknown field {names}; allowed here: {', '.join(sorted(prefix + name for name in allowed))}",
         )
 
 

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from processors.rules.user import User
 from schemas.derived import Envelope, Meta
 from schemas.emission import Emission
-from schemas.ids import derived_id
+from schemas.ids import named_id
 from schemas.instants import format_instant
 from schemas.topics import TOPIC_OF_TYPE
 
@@ -61,7 +61,7 @@ class Effects:
         sequence: str,
     ) -> None:
         state = self.user.state
-        identity = derived_id(state.tenant, self._environment, kind, state.id, sequence)
+        identity = named_id(f"{state.tenant}\0{self._environment}\0{kind}\0{state.id}\0{sequence}")
         envelope = Envelope(
             id=identity,
             type=kind,

@@ -123,7 +123,9 @@ class Remembered:
             del self._order[-self._added :]
         if self._evicted:
             self._first -= len(self._evicted)
-            remaining = self._base + len(self._order) - self._first  # what the round itself added may be among the evicted
+            remaining = (
+                self._base + len(self._order) - self._first
+            )  # what the round itself added may be among the evicted
             self._texts = {**dict(self._evicted[:remaining]), **self._texts}
         self._dirty.clear()
         self._added = 0

@@ -1,9 +1,10 @@
 """A catalog compiled once: per metric, what an event can touch, so that an event costs what it can change."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
+from msgspec import Raw
 
 from schemas.catalog import (
     Achievement,
@@ -17,13 +18,13 @@ from schemas.catalog import (
     StreakSettings,
     Trigger,
 )
+from schemas.derived import SystemRef
 from schemas.instants import format_day, format_instant
 from schemas.numbers import MAX_POINTS, SCALE, format_scaled
 from schemas.outcome import (
     AchievementObject,
     BoostObject,
     LevelObject,
-    Raw,
     TriggerObject,
     key_values,
 )
@@ -97,21 +98,23 @@ class SystemPlan:
     """An active points system."""
 
     __slots__ = (
+        "boosts",
         "by_achievement",
         "by_streak",
-        "boosts",
         "created_ms",
         "key",
         "level_objects",
         "level_points",
         "limit",
         "on_creation",
+        "reference",
         "system",
     )
 
     def __init__(self, system: PointsSystem, created_ms: int) -> None:
         self.system = system
         self.key = system.key
+        self.reference = SystemRef(id=system.id, key=system.key)
         self.created_ms = created_ms
         self.limit = MAX_POINTS if system.max_points is None else system.max_points  # P5
         self.boosts = [BoostPlan(boost) for boost in system.boosts if boost.enabled]  # sorted by id (P42)
@@ -239,7 +242,11 @@ class Plan:
         if msgspec.structs.replace(trigger, order=0) != msgspec.structs.replace(old_trigger, order=0):
             updated = self.at
         was_active = old_trigger.status == "active" and old_status == "active"
-        if not was_active or old_trigger.interval_ms != trigger.interval_ms or old_trigger.time_unit != trigger.time_unit:
+        if (
+            not was_active
+            or old_trigger.interval_ms != trigger.interval_ms
+            or old_trigger.time_unit != trigger.time_unit
+        ):
             anchor = self.at
         created = created if trigger.created_ms is None else trigger.created_ms
         return created, updated if trigger.updated_ms is None else trigger.updated_ms, anchor
@@ -333,7 +340,9 @@ class Plan:
             event_attributes=key_values(trigger.event_attributes) if kind == "metric" else unset,
             streak_length_threshold=trigger.streak_length if kind == "streak" else unset,
             achievement_id=trigger.achievement if kind == "achievement" and trigger.achievement is not None else unset,
-            achievement_name=names[trigger.achievement] if kind == "achievement" and trigger.achievement is not None else unset,
+            achievement_name=names[trigger.achievement]
+            if kind == "achievement" and trigger.achievement is not None
+            else unset,
             time_unit=trigger.time_unit if trigger.time_unit is not None else unset,
             time_interval=trigger.time_interval if kind == "time" else unset,
             created=format_instant(created),
@@ -349,9 +358,9 @@ def matches(pairs: Filter, attributes: dict[str, str]) -> bool:
     return True
 
 
-def undeclared(keys: Iterable[str], declared: frozenset[str]) -> list[str]:
+def undeclared(keys: Collection[str], declared: frozenset[str]) -> list[str]:
     """Return the keys that are not declared, sorted (M11)."""
-    return sorted(key for key in keys if key not in declared)
+    return [] if declared.issuperset(keys) else sorted(key for key in keys if key not in declared)
 
 
 def _show_level(level: Level) -> LevelObject:

@@ -10,8 +10,8 @@ from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
 from processors.rules.plan import SystemPlan, TriggerPlan, matches
 from processors.rules.user import User
-from schemas.derived import Cause, ChangedPoints, LevelChanged, LevelPoints, PointsAwarded, PointsChanged, SystemRef
-from schemas.ids import derived_id
+from schemas.derived import Cause, ChangedPoints, LevelChanged, LevelPoints, PointsAwarded, PointsChanged
+from schemas.ids import named_id
 from schemas.instants import DAY_MS, MINUTE_MS, format_day
 from schemas.outcome import Award, BoostObject, LevelObject, PointsEntry, StoredAward
 from schemas.state import Window
@@ -123,7 +123,9 @@ def _award_all(
         if amount == 0:
             continue  # P47
         balances[system.key] = balance + amount
-        award_id = derived_id(user.state.tenant, "award", user.state.id, cause.id, system.key, trigger.trigger.id)
+        award_id = named_id(
+            f"{user.state.tenant}\0award\0{user.state.id}\0{cause.id}\0{system.key}\0{trigger.trigger.id}"
+        )
         award = Award(
             id=award_id,
             awarded=amount,
@@ -208,9 +210,7 @@ def _emit_award(
         base=base,
         local_date=format_day(local_day),
     )
-    data = PointsAwarded(
-        points_system=SystemRef(id=system.system.id, key=system.key), award=stored, total=award.total, cause=cause
-    )
+    data = PointsAwarded(points_system=system.reference, award=stored, total=award.total, cause=cause)
     if due:
         effects.emit_due("points.awarded", data, at_ms, f"{system.key}\0{trigger.trigger.id}")
     else:

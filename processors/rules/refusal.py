@@ -27,7 +27,12 @@ def rejected(record: LogRecord, topic: str, error: RejectedError) -> Emission:
     data = Rejected(
         reason=error.reason,
         message=error.message,
-        origin=Origin(topic, record.partition, record.offset, instant_text(min(max(record.timestamp_ms, MIN_DAY * DAY_MS), MAX_DAY * DAY_MS))),
+        origin=Origin(
+            topic,
+            record.partition,
+            record.offset,
+            instant_text(min(max(record.timestamp_ms, MIN_DAY * DAY_MS), MAX_DAY * DAY_MS)),
+        ),
         key=key,
         value=value,
         truncated=True if key_cut or value_cut else UNSET,

@@ -67,8 +67,12 @@ def _settle(user: User, plan: Plan, index: int, outcome: Outcome, at_ms: int, ef
         chain.length, chain.started, chain.extended_at = 0, None, None  # S25
     chain.start, chain.sums, chain.met, chain.met_at = next_start(frequency, start), {}, False, None
     entity = f"{frequency}\0{start}"
-    meta = Meta(frequency=frequency, cause="settlement", reason="missed" if outcome == "lost" else msgspec.UNSET,
-                period_start=format_day(start))
+    meta = Meta(
+        frequency=frequency,
+        cause="settlement",
+        reason="missed" if outcome == "lost" else msgspec.UNSET,
+        period_start=format_day(start),
+    )
     if outcome == "lost" and frequency == plan.frequency:
         effects.emit_due("streak.lost", StreakLost(user=user.shown(), length=length_before), at_ms, entity, meta)
     effects.emit_due("streak.period_closed", _row(frequency, start, chain.length, outcome), at_ms, entity)
@@ -125,16 +129,16 @@ def count_event(
             sums = chain.sums
             sums[metric] = sums.get(metric, 0) + value
             if chain.met or not _is_met(sums, plan):
-                continue
+                continue  # kept (S21), or not met yet
             _extend(chain, local_day, at_ms)
-            kind, cause = "streak.started" if chain.length == 1 else "streak.extended", "event"
+            cause = "event"
         elif chain.settled is not None and period == chain.settled.start and not chain.settled.met:
             sums = chain.settled.sums
             sums[metric] = sums.get(metric, 0) + value
             if not _is_met(sums, plan):
                 continue
             _repair(chain, chain.settled, local_day, at_ms)
-            kind, cause = "streak.started" if chain.length == 1 else "streak.extended", "late_event"
+            cause = "late_event"
         else:
             continue  # met long ago, or older than the last settled period: totals only (S66)
         if chain.length > chain.longest:
@@ -143,6 +147,9 @@ def count_event(
             grown = before, chain.length
             meta = Meta(frequency=frequency, cause=cause, period_start=format_day(period))
             shown = show_streak(user, plan, extended=True)
+            kind: Literal["streak.started", "streak.extended"] = (
+                "streak.started" if chain.length == 1 else "streak.extended"
+            )
             effects.emit(kind, StreakMoved(type=kind, user=user.shown(), streak=shown), at_ms, meta)
         if cause == "late_event":
             assert chain.settled is not None
@@ -154,10 +161,11 @@ def count_event(
 
 def _is_met(sums: dict[str, int], plan: Plan) -> bool:
     """Evaluate the condition (S11-S14, S18)."""
-    goals = plan.streak_goals
-    if plan.needs_all:
-        return bool(goals) and all(sums.get(key, 0) >= threshold for key, threshold in goals)
-    return any(sums.get(key, 0) >= threshold for key, threshold in goals)
+    needs_all = plan.needs_all
+    for key, threshold in plan.streak_goals:
+        if (sums.get(key, 0) >= threshold) is not needs_all:
+            return not needs_all
+    return needs_all and bool(plan.streak_goals)
 
 
 def _extend(chain: Chain, local_day: int, at_ms: int) -> None:

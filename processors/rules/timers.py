@@ -1,5 +1,7 @@
 """What time alone does to a user: settlements, throttle windows, time triggers (S9, F1, P24-P27, L32)."""
 
+from typing import Final
+
 from processors.rules import points, streaks
 from processors.rules.effects import Effects, instant_text
 from processors.rules.plan import Plan, SystemPlan, TimeTriggerPlan, matches
@@ -9,6 +11,7 @@ from schemas.derived import Cause
 from schemas.instants import SECOND_MS
 from schemas.state import TimeTrigger
 
+_NEVER: Final = 2**63
 _SETTLE, _WINDOW, _TICK = range(3)  # order at one instant: S9, then C23, then F1(3)
 
 
@@ -25,39 +28,36 @@ def schedule(user: User, plan: Plan) -> None:
     user.state.time_triggers = schedule
 
 
-class _Item:
-    """The next thing due for a user."""
-
-    __slots__ = ("due", "index", "kind", "system", "trigger")
-
-    def __init__(self, due: int, kind: int, index: int = 0) -> None:
-        self.due = due
-        self.kind = kind
-        self.index = index
-        self.system: SystemPlan | None = None
-        self.trigger: TimeTriggerPlan | None = None
+_Item = tuple[int, int, int, SystemPlan | TimeTriggerPlan | None]
+"""What is due next: instant, kind, chain of a settlement, system of a window or trigger of a tick."""
 
 
 def _next(user: User, plan: Plan) -> _Item | None:
     """Return what is due first; at equal instants settlement, then windows, then ticks in the order C19, P32."""
     item: _Item | None = None
+    first = _NEVER
     settle = streaks.due(user, plan)
     if settle is not None:
-        item = _Item(settle[0], _SETTLE, settle[1])
-    for key in sorted(user.state.windows):
-        window = user.state.windows[key]
-        if window.awards and (item is None or window.until < item.due):
+        first = settle[0]
+        item = first, _SETTLE, settle[1], None
+    for key, window in user.state.windows.items():
+        if window.awards and window.until <= first:
             system = plan.systems.get(key)
-            if system is not None:
-                item = _Item(window.until, _WINDOW)
-                item.system = system
-    scheduled = user.state.time_triggers
+            if system is None or (window.until == first and not _comes_before(system, item)):
+                continue
+            first = window.until
+            item = first, _WINDOW, 0, system
     for trigger in plan.time_triggers:
-        due = scheduled[trigger.reference].due
-        if item is None or due < item.due:
-            item = _Item(due, _TICK)
-            item.trigger = trigger
+        due = user.state.time_triggers[trigger.reference].due
+        if due < first:
+            first = due
+            item = due, _TICK, 0, trigger
     return item
+
+
+def _comes_before(system: SystemPlan, item: _Item | None) -> bool:
+    """Windows that end at one instant close in the order of their systems' keys."""
+    return item is not None and isinstance(item[3], SystemPlan) and system.key < item[3].key
 
 
 def next_due(user: User, plan: Plan) -> int | None:
@@ -65,8 +65,8 @@ def next_due(user: User, plan: Plan) -> int | None:
     item = _next(user, plan)
     if item is None:
         return None
-    delay_ms = plan.streak.settle_delay_seconds * SECOND_MS if plan.streak and item.kind == _SETTLE else 0
-    return item.due + delay_ms
+    delay_ms = plan.streak.settle_delay_seconds * SECOND_MS if plan.streak and item[1] == _SETTLE else 0
+    return item[0] + delay_ms
 
 
 def advance(user: User, plan: Plan, until: int, effects: Effects, limit: int, *, reached_ms: int | None = None) -> bool:
@@ -81,20 +81,20 @@ def advance(user: User, plan: Plan, until: int, effects: Effects, limit: int, *,
     delay_ms = plan.streak.settle_delay_seconds * SECOND_MS if plan.streak else 0
     while True:
         item = _next(user, plan)
-        if item is None or item.due > until:
+        if item is None or item[0] > until:
             return True
-        if item.kind == _SETTLE and delay_ms and item.due + delay_ms > until and (reached_ms is None or reached_ms < item.due):
+        due, kind, index, what = item
+        if kind == _SETTLE and delay_ms and due + delay_ms > until and (reached_ms is None or reached_ms < due):
             return True
         if len(effects.out) >= limit:
             return False
-        if item.kind == _SETTLE:
-            streaks.settle_due(user, plan, item.index, item.due, effects)
-        elif item.kind == _WINDOW:
-            assert item.system is not None
-            points.close_window(user, item.system, effects)
+        if kind == _SETTLE:
+            streaks.settle_due(user, plan, index, due, effects)
+        elif isinstance(what, SystemPlan):
+            points.close_window(user, what, effects)
         else:
-            assert item.trigger is not None
-            _tick(user, plan, item.trigger, item.due, effects)
+            assert what is not None
+            _tick(user, plan, what, due, effects)
 
 
 def _tick(user: User, plan: Plan, trigger: TimeTriggerPlan, due_ms: int, effects: Effects) -> None:

@@ -97,7 +97,9 @@ def check_user(given: UserInput, state: UserState | None, plan: Plan, at_ms: int
     if given.subscribe_to_emails is True:
         known = given.email is not UNSET or (state is not None and state.email is not None)
         if not known:
-            raise RejectedError("email_required", "user.subscribeToEmails is true but no email is known; send user.email too")
+            raise RejectedError(
+                "email_required", "user.subscribeToEmails is true but no email is known; send user.email too"
+            )
     if given.sign_up_date is not UNSET:
         tz = given.tz if given.tz is not UNSET else state.tz if state else None
         day = parse_day(sign_up_day(given.sign_up_date))
@@ -131,7 +133,7 @@ def new_state(user_id: str, tenant: str, plan: Plan, created_ms: int, append_ms:
 def update_profile(user: User, given: UserInput, at_ms: int) -> bool:
     """Store the fields that were passed (U2, U4, U6); the zone is left to the caller. Return whether anything changed."""
     state = user.state
-    email: str | None | UnsetType = given.email
+    email: str | UnsetType | None = given.email
     subscribe: bool | None = state.subscribe
     if given.subscribe_to_emails is not UNSET:
         subscribe = given.subscribe_to_emails

@@ -84,7 +84,9 @@ class Run:
             return self.outcome(self.send(record, at_ms))
         if operation == "complete":
             record = {"type": "achievement.complete", "occurredAt": event["at"], "user": event["user"]}
-            return self.completion(self.send({**record, "achievement": self.achievement_key(event["achievement"])}, at_ms))
+            return self.completion(
+                self.send({**record, "achievement": self.achievement_key(event["achievement"])}, at_ms)
+            )
         if operation == "tick":
             return self.tick(self.send({"type": "tick", "at": event["at"]}, at_ms))
         if operation == "config":
@@ -252,10 +254,14 @@ def _compare_final(found: Json | None, wanted: Json | None, path: str, differenc
         elif name == "points":
             for key in {*found["points"], *value}:
                 if found["points"].get(key, 0) != value.get(key, 0):
-                    differences.append(f"{path}.points.{key}: {found['points'].get(key, 0)}, expected {value.get(key, 0)}")
+                    differences.append(
+                        f"{path}.points.{key}: {found['points'].get(key, 0)}, expected {value.get(key, 0)}"
+                    )
         elif name in ("metrics", "level", "streak"):
             for key, one in value.items():
-                compare(found[name].get(key, 0 if name == "metrics" else None), one, f"{path}.{name}.{key}", differences)
+                compare(
+                    found[name].get(key, 0 if name == "metrics" else None), one, f"{path}.{name}.{key}", differences
+                )
         else:
             compare(found.get(name), value, f"{path}.{name}", differences)
 

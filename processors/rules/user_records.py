@@ -1,0 +1,200 @@
+"""Records of users: skip, validate, do what is due, apply, answer (F1)."""
+
+from collections import Counter as Tally
+from typing import Final
+
+import msgspec
+from msgspec import UNSET
+
+from processors.rules import apply, timers
+from processors.rules.effects import Effects, instant_text
+from processors.rules.errors import RejectedError
+from processors.rules.memory import digest
+from processors.rules.plan import Plan
+from processors.rules.refusal import rejected
+from processors.rules.settings import FoldSettings
+from processors.rules.store import UserStore
+from processors.rules.user import User, check_user
+from schemas.emission import Emission
+from schemas.instants import DAY_MS, MAX_DAY, MIN_DAY, to_ms
+from schemas.outcome import OutcomeRecord
+from schemas.records import CompleteAchievement, Identify, InputRecord, LogRecord, MetricEvent, UserRecord
+from schemas.topics import OUTCOMES
+
+EARLIEST_MS: Final = (MIN_DAY + 400) * DAY_MS
+LATEST_MS: Final = (MAX_DAY - 4000) * DAY_MS
+"""Instants beyond these are refused: local dates and due instants around them would leave the calendar."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class _Request(msgspec.Struct):
+    """A user's record on its way.
+
+    Attributes:
+        event_id: the producer's, or the default one (X4); `own_id` tells which.
+        occurred: `occurredAt`, epoch ms. append: append time (X5). at: effectiveAt (T8).
+    """
+
+    record: LogRecord
+    decoded: UserRecord
+    key: bytes
+    event_id: str
+    own_id: bool
+    occurred: int
+    append: int
+    at: int
+
+
+class UserRecords:
+    """Applies records of users to the states of a partition."""
+
+    def __init__(self, store: UserStore, settings: FoldSettings, counters: Tally[str]) -> None:
+        self._store = store
+        self._settings = settings
+        self._counters = counters
+
+    def process(
+        self,
+        record: LogRecord,
+        decoded: UserRecord,
+        key: bytes,
+        plan: Plan | None,
+        tick: int | None,
+        out: list[Emission],
+        limit: int,
+    ) -> bool:
+        """Apply one record; refuse it where a rule says so. False = what is due for the user fills the slice already.
+
+        `tick` is the last tick of the partition, which an append time never precedes (X5).
+        """
+        given_id = decoded.event_id
+        own_id = given_id is not UNSET
+        event_id = (
+            given_id if given_id is not UNSET else f"{self._settings.topic}-{record.partition}-{record.offset}"
+        )  # X4
+        if own_id:
+            memory = self._store.known_memory(key)
+            if memory is not None and memory.event_ids.get(digest(event_id)) is not None:
+                self._counters["skipped_events"] += 1  # I13
+                return True
+        user = self._store.get(key)
+        append = record.timestamp_ms
+        if user is not None and user.state.append > append:
+            append = user.state.append
+        if tick is not None and tick > append:
+            append = tick
+        occurred = record.timestamp_ms if decoded.occurred_at is UNSET else to_ms(decoded.occurred_at)
+        request = _Request(record, decoded, key, event_id, own_id, occurred, append, min(occurred, append))
+        try:
+            if occurred < EARLIEST_MS:
+                raise RejectedError("bad_request", f"occurredAt {decoded.occurred_at} lies before the year 3")
+            if plan is None:
+                raise RejectedError(
+                    "unknown_metric", f"no catalog is in force for tenant {decoded.tenant!r}; publish one first"
+                )
+            return self._apply(request, user, plan, out, limit)
+        except RejectedError as error:
+            self._refuse(request, error, out)
+            return True
+
+    def _apply(self, request: _Request, user: User | None, plan: Plan, out: list[Emission], limit: int) -> bool:
+        decoded, key, at = request.decoded, request.key, request.at
+        if user is not None:
+            user.use(plan)
+        checked: apply.CheckedEvent | None = None
+        answered: apply.Applied | None = None
+        if isinstance(decoded, MetricEvent):
+            checked = apply.check_event(decoded, user, plan, at)
+        elif isinstance(decoded, Identify):
+            check_user(apply.given_user(decoded.user), user.state if user else None, plan, at)
+        elif isinstance(decoded, CompleteAchievement):
+            answered = apply.check_completion(decoded, user, plan, at)
+        else:
+            raise RejectedError(
+                "not_supported", f"records of type {type_name(decoded)!r} are not carried out by this version yet"
+            )
+        created = user is None
+        if user is None:
+            user = apply.create(key, apply.given_user(decoded.user), decoded.tenant, plan, at, request.append)
+            user.use(plan)
+        effects = Effects(out, user, self._settings.environment, request.event_id, request.append)
+        if not created:
+            self._store.touch(key)
+            if not timers.advance(user, plan, request.append, effects, limit, reached_ms=at):
+                return False
+        mark = len(out)
+        saved = self._store.save(user) if checked is not None and checked.metric.blocks and not created else None
+        try:
+            applied = answered or self._carry_out(request, checked, user, plan, effects, created=created)
+        except RejectedError:
+            del out[mark:]  # F2: nothing of it is applied
+            if saved is not None:
+                self._store.put_back(key, saved).use(plan)
+            raise
+        if created:
+            self._store.add(user)
+        if request.own_id:
+            forgotten = self._store.memory(key).event_ids.add(digest(request.event_id), "")
+            if forgotten:
+                self._counters["forgotten_ids"] += forgotten
+        user.state.append = request.append
+        self._counters["applied"] += 1
+        self._answer(request, out, applied.status, applied.outcome, None)
+        return True
+
+    def _carry_out(
+        self,
+        request: _Request,
+        checked: apply.CheckedEvent | None,
+        user: User,
+        plan: Plan,
+        effects: Effects,
+        *,
+        created: bool,
+    ) -> apply.Applied:
+        decoded, at, event_id = request.decoded, request.at, request.event_id
+        if checked is not None:
+            memory = self._store.memory(request.key) if checked.idempotency_key else None
+            return apply.apply_event(user, checked, event_id, plan, at, memory, effects, created=created)
+        if isinstance(decoded, Identify):
+            given = apply.given_user(decoded.user)
+            return apply.apply_identify(user, given, event_id, plan, at, effects, created=created)
+        assert isinstance(decoded, CompleteAchievement)
+        return apply.apply_completion(user, decoded, event_id, plan, at, effects, created=created)
+
+    def _refuse(self, request: _Request, error: RejectedError, out: list[Emission]) -> None:
+        """Report a refused record on both topics (C34); it leaves no trace in state (T10)."""
+        self._counters[f"rejected.{error.reason}"] += 1
+        out.append(rejected(request.record, self._settings.topic, error))
+        self._answer(request, out, error.status, None, error.reason)
+
+    def _answer(
+        self,
+        request: _Request,
+        out: list[Emission],
+        status: int,
+        outcome: msgspec.Struct | None,
+        reason: str | None,
+    ) -> None:
+        """Emit the outcome record (X12)."""
+        decoded = request.decoded
+        data = OutcomeRecord(
+            event_id=request.event_id,
+            type=type_name(decoded),
+            tenant_id=decoded.tenant,
+            user_id=decoded.user if isinstance(decoded.user, str) else decoded.user.id,
+            metric=decoded.metric if isinstance(decoded, MetricEvent) else UNSET,
+            occurred_at=instant_text(request.occurred),
+            effective_at=UNSET if outcome is None else instant_text(request.at),
+            status=status,
+            reason=UNSET if reason is None else reason,
+            outcome=UNSET if outcome is None else outcome,
+        )
+        out.append(Emission(OUTCOMES, request.key, _encode(data)))
+
+
+def type_name(record: InputRecord) -> str:
+    """Return the `type` of a record; `metric` for a metric event, which has none (X2)."""
+    tag = type(record).__struct_config__.tag
+    return str(tag) if tag is not None else "metric"

@@ -1,0 +1,11 @@
+"""Options of the test run."""
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the options that the README names."""
+    parser.addoption(
+        "--spec-file", action="append", default=[], help="file of spec cases (.md, .json, .json.gz); repeatable"
+    )
+    parser.addoption("--faults", type=int, default=3, help="times each fault is injected on real Kafka (default 3)")

@@ -1,0 +1,1 @@
+"""The sample history and an independent oracle for what must come out of it."""
