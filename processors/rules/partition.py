@@ -168,28 +168,29 @@ class Partition:
         """Advance all users, or those of a tenant, in the order of due instant, then key."""
         append = max(record.timestamp_ms, self._control.tick or record.timestamp_ms)
         self._store.reschedule_touched()
-        passed_over: list[bytes] = []
+        passed_over: list[tuple[int, bytes]] = []
         done = True
         while done:
             if len(out) >= limit:
                 done = False
                 break
-            key = self._store.pop_due(at)
-            if key is None:
+            item = self._store.pop_due(at)
+            if item is None:
                 break
+            key = item[1]
             user = self._store.get(key)
             assert user is not None
             plan = self.plan(user.state.tenant)
             if plan is None or (tenant is not None and user.state.tenant != tenant):
-                passed_over.append(key)
+                passed_over.append(item)
                 continue
             user.use(plan)
             self._store.touch(key)
             effects = Effects(out, user, self._settings.environment, None, append)
             done = timers.advance(user, plan, at, effects, limit)
             self._store.reschedule(key)
-        for key in passed_over:
-            self._store.push_due(key)
+        for due, key in passed_over:
+            self._store.push_due(due, key)
         return done
 
     def _switch(self, record: LogRecord, switch: CatalogSwitch, out: list[Emission], limit: int) -> bool:

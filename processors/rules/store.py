@@ -139,19 +139,24 @@ class UserStore:
             if entry.user is not None and entry.user.plan is not None:
                 self.reschedule(key)
 
-    def pop_due(self, at: int) -> bytes | None:
-        """Take the user who is due first, at or before `at`, off the timers; None if nobody is."""
+    def pop_due(self, at: int) -> tuple[int, bytes] | None:
+        """Take the user who is due first, at or before `at`, off the timers: due instant and key; None if nobody is.
+
+        The caller puts the user back, by `reschedule` or `push_due`.
+        """
         heap = self._heap
         while heap and heap[0][0] <= at:
             due, key = heapq.heappop(heap)
             entry = self._entries.get(key)
             if entry is not None and entry.due == due:
-                return key
+                entry.due = NEVER
+                return due, key
         return None
 
-    def push_due(self, key: bytes) -> None:
+    def push_due(self, due: int, key: bytes) -> None:
         """Put a user taken by `pop_due` back, unchanged."""
-        heapq.heappush(self._heap, (self._entries[key].due, key))
+        self._entries[key].due = due
+        heapq.heappush(self._heap, (due, key))
 
     # the round
 

@@ -7,7 +7,7 @@ import pytest
 from tests.spec.notation import load_cases
 
 SPEC = Path(__file__).resolve().parents[2] / "docs" / "spec"
-CHAPTERS = ("metrics-and-events.md", "points.md", "achievements.md", "outcome.md")
+CHAPTERS = ("metrics-and-events.md", "points.md", "achievements.md", "outcome.md", "cases/streaks.json")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -39,9 +39,6 @@ def later_features(case: Json) -> set[str]:
             metric = trigger.get("metric") or _metric_of(config, event)
             if (metric, frozenset(wanted.items())) not in filters:
                 found.add("filling new filter counters (P12, A6)")
-    for check in case["expect"].get("checks", []):
-        if "history" in check or "frequency" in check:
-            found.add("history rings and silent chains (S85)")
     return found
 
 

@@ -29,11 +29,56 @@ def load_cases(path: Path) -> list[Json]:
     text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
     cases = _decode(text)
     assert isinstance(cases, list), f"{path} must hold a list of cases"
-    return cases
+    return [_from_streak_notation(case) if case["config"].get("feature") == "streak" else case for case in cases]
 
 
 def _decode(text: str) -> Any:
     return json.loads(text, parse_float=Decimal)
+
+
+_STREAK_OPERATIONS = {"user": "identify", "tz": "identify", "metric": "event"}
+
+
+def _from_streak_notation(case: Json) -> Json:
+    """Rewrite a streak case of cases/README.md in the notation of section 11, with a tick at every check."""
+    settings = {name: value for name, value in case["config"].items() if name != "feature"}
+    counted = [metric["key"] for metric in settings["metrics"]]
+    seen = [event["key"] for event in case["events"] if event["t"] == "metric"]
+    names = {event["user"] for event in case["events"] if "user" in event}
+    checks = [{"user": next(iter(names)), **check} for check in case["expect"].get("checks", [])]
+    emitted = [{"user": next(iter(names)), **entry} for entry in case["expect"].get("emitted", [])]
+    events = [_from_streak_event(event) for event in case["events"]]
+    for at in sorted({check["at"] for check in checks}):
+        # a read comes after everything appended at or before its instant
+        place = sum(append_ms(event) <= parse_instant(at) for event in events)
+        events.insert(place, {"op": "tick", "at": at})
+    expect: Json = {"checks": checks}
+    if "emitted" in case["expect"]:
+        expect["emitted"] = emitted
+    if "issues" in case["expect"]:
+        expect["issues"] = case["expect"]["issues"]
+    return {
+        "id": case["id"],
+        "config": {"metrics": list(dict.fromkeys(counted + seen)), "streak": settings},
+        "events": events,
+        "expect": expect,
+    }
+
+
+def _from_streak_event(event: Json) -> Json:
+    user: Json = {"id": event["user"]} if "user" in event else {}
+    if "tz" in event:
+        user["tz"] = event["tz"]
+    kind = event["t"]
+    translated = {"op": _STREAK_OPERATIONS.get(kind, kind), "at": event["at"]}
+    if user:
+        translated["user"] = user
+    if kind == "metric":
+        translated |= {"metric": event["key"], "value": event["value"]}
+    for name in ("arrives", "id", "start", "end", "streak", "set"):
+        if name in event:
+            translated[name] = event[name]
+    return translated
 
 
 def encode(value: Any) -> bytes:
