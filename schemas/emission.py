@@ -3,7 +3,7 @@
 import msgspec
 
 
-class Emission(msgspec.Struct, frozen=True):
+class Emission(msgspec.Struct, frozen=True, gc=False):
     """One record to publish.
 
     Attributes:

@@ -12,11 +12,11 @@ InstantText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 DateText = Annotated[str, Meta(extra_json_schema={"format": "date"})]
 
 
-class _Object(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+class _Object(msgspec.Struct, rename="camel", frozen=True, kw_only=True, gc=False):
     """JSON object with camelCase names; what is UNSET is left out, what is None is null (R8)."""
 
 
-class KeyValue(msgspec.Struct, frozen=True):
+class KeyValue(msgspec.Struct, frozen=True, gc=False):
     """One attribute pair of a filter."""
 
     key: str

@@ -17,7 +17,7 @@ Identifier = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 NonEmpty = Annotated[str, Meta(min_length=1)]
 
 
-class UserInput(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
+class UserInput(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True, gc=False):
     """The `user` object of a record (metrics-and-events.md section 4). What is unset stays as it is (U4)."""
 
     id: Identifier
@@ -34,7 +34,7 @@ User = UserInput | Identifier
 """A user object, or just the id (X3)."""
 
 
-class _Record(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True, kw_only=True):
+class _Record(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True, kw_only=True, gc=False):
     """What every record may carry (X2)."""
 
     event_id: Identifier | UnsetType = UNSET
@@ -100,14 +100,14 @@ class UnpauseStreak(_Record, frozen=True, kw_only=True, tag="streak.unpause", ta
     id: Identifier
 
 
-class StreakMetricInput(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class StreakMetricInput(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
     """A personal threshold of one metric (S81)."""
 
     key: str
     threshold: Raw
 
 
-class StreakPreferences(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
+class StreakPreferences(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True, gc=False):
     """The `streak` part of preferences; what is unset stays as it is (U13)."""
 
     enabled: bool | UnsetType = UNSET
@@ -165,7 +165,7 @@ TYPED: Final[dict[str, type[InputRecord]]] = {
 """Record types by the value of `type`; a record without it is a metric event (X2)."""
 
 
-class LogRecord(msgspec.Struct, frozen=True):
+class LogRecord(msgspec.Struct, frozen=True, gc=False):
     """One record as the log holds it.
 
     Attributes:

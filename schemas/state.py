@@ -8,14 +8,14 @@ import msgspec
 from msgspec import Raw
 
 
-class Counter(msgspec.Struct, array_like=True):
+class Counter(msgspec.Struct, array_like=True, gc=False):
     """Sum of values and the highest it ever was, at least 0 (C and W of P12)."""
 
     total: int = 0
     high: int = 0
 
 
-class SettledPeriod(msgspec.Struct, array_like=True):
+class SettledPeriod(msgspec.Struct, array_like=True, gc=False):
     """Snapshot of the last settled period, the only one a late event may repair (S66)."""
 
     start: int
@@ -25,7 +25,7 @@ class SettledPeriod(msgspec.Struct, array_like=True):
     started_before: int | None
 
 
-class Chain(msgspec.Struct, array_like=True):
+class Chain(msgspec.Struct, array_like=True, gc=False):
     """One streak chain (streaks.md section 4). `start` is the first day of the open period."""
 
     start: int
@@ -40,14 +40,14 @@ class Chain(msgspec.Struct, array_like=True):
     longest_at: int | None = None
 
 
-class TimeTrigger(msgspec.Struct, array_like=True):
+class TimeTrigger(msgspec.Struct, array_like=True, gc=False):
     """Schedule of one time trigger: its anchor and the next due instant (P25)."""
 
     anchor: int
     due: int
 
 
-class Window(msgspec.Struct, array_like=True):
+class Window(msgspec.Struct, array_like=True, gc=False):
     """Throttle window of `points.changed` of one system (L32): awards collected since the last event."""
 
     until: int
@@ -56,7 +56,7 @@ class Window(msgspec.Struct, array_like=True):
     awards: list[Raw] = []
 
 
-class UserState(msgspec.Struct, array_like=True):
+class UserState(msgspec.Struct, array_like=True, gc=False):
     """Everything a rule needs to know of one user.
 
     `subscribe` is None as long as it was never set explicitly (U6). `append` is the append time of the user's latest
@@ -86,7 +86,7 @@ class UserState(msgspec.Struct, array_like=True):
     windows: dict[str, Window] = {}
 
 
-class PartitionState(msgspec.Struct, array_like=True):
+class PartitionState(msgspec.Struct, array_like=True, gc=False):
     """What a partition remembers besides its users.
 
     `next_offset` is the offset marker, `tick` the latest tick, `catalogs` the version in force per tenant,

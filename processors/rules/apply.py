@@ -24,14 +24,14 @@ NO_ATTRIBUTES: Final[dict[str, str]] = {}
 _NOTHING: Final[dict[str, Raw]] = {}
 
 
-class Applied(msgspec.Struct, frozen=True):
+class Applied(msgspec.Struct, frozen=True, gc=False):
     """What applying a record gave: status as the HTTP call would answer, the outcome, how many ids were forgotten."""
 
     status: int
     outcome: EventOutcome | CompletionOutcome | IdentifyOutcome
 
 
-class CheckedEvent(msgspec.Struct, frozen=True):
+class CheckedEvent(msgspec.Struct, frozen=True, gc=False):
     """A metric event that passed validation."""
 
     event: MetricEvent

@@ -67,7 +67,7 @@ def _decode_slowly(value: bytes) -> InputRecord:
 
 def _fields(value: bytes) -> dict[str, Raw]:
     try:
-        msgspec.json.decode(value)  # everything inside must be JSON, not only the top level
+        value.decode()  # raw values below are not checked for UTF-8 otherwise
         return _object.decode(value)
     except RecursionError as error:
         raise RejectedError("malformed", "the JSON is nested too deep; records are flat objects") from error

@@ -27,7 +27,7 @@ class Effects:
         at: append time of the record, epoch ms; `emittedAt` of everything it causes (X10).
     """
 
-    __slots__ = ("_emitted_at", "_environment", "_numbers", "at", "cause", "out", "user")
+    __slots__ = ("_emitted_at", "_environment", "_numbers", "_prefix", "at", "cause", "out", "user")
 
     def __init__(self, out: list[Emission], user: User, environment: str, cause: str | None, at: int) -> None:
         self.out = out
@@ -35,6 +35,7 @@ class Effects:
         self.cause = cause
         self.at = at
         self._environment = environment
+        self._prefix = f"{user.state.tenant}\0{environment}\0"
         self._emitted_at = instant_text(at)
         self._numbers: dict[str, int] = {}
 
@@ -61,7 +62,7 @@ class Effects:
         sequence: str,
     ) -> None:
         state = self.user.state
-        identity = named_id(f"{state.tenant}\0{self._environment}\0{kind}\0{state.id}\0{sequence}")
+        identity = named_id(f"{self._prefix}{kind}\0{state.id}\0{sequence}")
         envelope = Envelope(
             id=identity,
             type=kind,

@@ -28,7 +28,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _award_decoder: Final = msgspec.json.Decoder(Award)
 
 
-class Firing(msgspec.Struct, frozen=True):
+class Firing(msgspec.Struct, frozen=True, gc=False):
     """A trigger that fires `count` times, and its place in the order of the record (P31, P32)."""
 
     order: tuple[int, int, int, int, str]

@@ -35,14 +35,17 @@ def open_chains(user: User, plan: Plan, at_ms: int) -> None:
 
 def due(user: User, plan: Plan) -> tuple[int, int] | None:
     """Return the instant at which the next open period ends that must be settled, and its chain; daily first (S9)."""
+    if user.settlement is not msgspec.UNSET:
+        return user.settlement
+    found: tuple[int, int] | None = None
     if plan.streak is None:
         return None
-    found: tuple[int, int] | None = None
     for index, chain in enumerate(user.state.chains):
         if chain.length or chain.met:
             end = user.zone.first_instant(next_start(FREQUENCIES[index], chain.start))
             if found is None or end < found[0]:
                 found = end, index
+    user.settlement = found
     return found
 
 
@@ -60,6 +63,7 @@ def settle_due(user: User, plan: Plan, index: int, due_ms: int, effects: Effects
 def _settle(user: User, plan: Plan, index: int, outcome: Outcome, at_ms: int, effects: Effects) -> None:
     """Close the open period with an outcome and open the next one."""
     chain = user.state.chains[index]
+    user.settlement = msgspec.UNSET
     frequency = FREQUENCIES[index]
     start, length_before = chain.start, chain.length
     chain.settled = SettledPeriod(start, chain.sums, chain.met, length_before, chain.started)
@@ -141,6 +145,7 @@ def count_event(
             cause = "late_event"
         else:
             continue  # met long ago, or older than the last settled period: totals only (S66)
+        user.settlement = msgspec.UNSET
         if chain.length > chain.longest:
             chain.longest, chain.longest_at = chain.length, at_ms
         if frequency == plan.frequency:

@@ -94,15 +94,19 @@ def advance(user: User, plan: Plan, until: int, effects: Effects, limit: int, *,
             points.close_window(user, what, effects)
         else:
             assert what is not None
-            _tick(user, plan, what, due, effects)
+            _tick(user, plan, what, due, until, effects)
 
 
-def _tick(user: User, plan: Plan, trigger: TimeTriggerPlan, due_ms: int, effects: Effects) -> None:
+def _tick(user: User, plan: Plan, trigger: TimeTriggerPlan, due_ms: int, until: int, effects: Effects) -> None:
     """One tick of a time trigger is one award with k = 1, dated by the tick (P26)."""
-    user.state.time_triggers[trigger.reference].due = due_ms + trigger.interval
-    system = trigger.system
+    system, interval = trigger.system, trigger.interval
+    scheduled = user.state.time_triggers[trigger.reference]
+    scheduled.due = due_ms + interval
     if trigger.base > 0 and user.state.balances.get(system.key, 0) >= system.limit:
-        return  # nothing fits below the cap (P44, P47)
+        # nothing fits below the cap (P44, P47), and nothing else that is due moves the balance: pass over all of them
+        if trigger.alone and scheduled.due <= until:
+            scheduled.due += ((until - scheduled.due) // interval + 1) * interval
+        return
     if not matches(trigger.user_filter, user.state.attributes):
         return
     firing = Firing(trigger.order, trigger, 1)

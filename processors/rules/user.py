@@ -24,10 +24,11 @@ class User:
         state: what is stored.
         zone: zone of `state.tz`.
         pending: per counter id, the active achievements not completed yet, by value; valid for `plan`.
+        settlement: next period end and its chain as `streaks.due` found them; UNSET = not known.
         composites: those whose prerequisites are complete but which wait for their user filter; None = not known.
     """
 
-    __slots__ = ("_shown", "composites", "key", "pending", "plan", "state", "zone")
+    __slots__ = ("_shown", "composites", "key", "pending", "plan", "settlement", "state", "zone")
 
     def __init__(self, key: bytes, state: UserState) -> None:
         self.key = key
@@ -36,6 +37,7 @@ class User:
         self.plan: Plan | None = None
         self.pending: dict[str, list[AchievementPlan]] = {}
         self.composites: list[AchievementPlan] | None = None
+        self.settlement: tuple[int, int] | UnsetType | None = UNSET
         self._shown: UserObject | None = None
 
     def use(self, plan: Plan) -> None:
@@ -44,11 +46,13 @@ class User:
             self.plan = plan
             self.pending = {}
             self.composites = None
+            self.settlement = UNSET
 
     def changed(self) -> None:
         """Drop what was derived from profile fields."""
         self._shown = None
         self.zone = zone_of(self.state.tz)
+        self.settlement = UNSET
 
     def shown(self) -> UserObject:
         """Return the user as events show it."""

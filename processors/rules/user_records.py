@@ -28,11 +28,11 @@ LATEST_MS: Final = (MAX_DAY - 4000) * DAY_MS
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class _Request(msgspec.Struct):
+class _Request(msgspec.Struct, gc=False):
     """A user's record on its way.
 
     Attributes:
-        event_id: the producer's, or the default one (X4); `own_id` tells which.
+        event_id: the producer's, or the default one (X4). remembered: its digest if it is the producer's, else empty.
         occurred: `occurredAt`, epoch ms. append: append time (X5). at: effectiveAt (T8).
     """
 
@@ -40,7 +40,7 @@ class _Request(msgspec.Struct):
     decoded: UserRecord
     key: bytes
     event_id: str
-    own_id: bool
+    remembered: bytes
     occurred: int
     append: int
     at: int
@@ -73,9 +73,11 @@ class UserRecords:
         event_id = (
             given_id if given_id is not UNSET else f"{self._settings.topic}-{record.partition}-{record.offset}"
         )  # X4
+        remembered = b""
         if own_id:
+            remembered = digest(event_id)
             memory = self._store.known_memory(key)
-            if memory is not None and memory.event_ids.get(digest(event_id)) is not None:
+            if memory is not None and memory.event_ids.get(remembered) is not None:
                 self._counters["skipped_events"] += 1  # I13
                 return True
         user = self._store.get(key)
@@ -85,7 +87,7 @@ class UserRecords:
         if tick is not None and tick > append:
             append = tick
         occurred = record.timestamp_ms if decoded.occurred_at is UNSET else to_ms(decoded.occurred_at)
-        request = _Request(record, decoded, key, event_id, own_id, occurred, append, min(occurred, append))
+        request = _Request(record, decoded, key, event_id, remembered, occurred, append, min(occurred, append))
         try:
             if occurred < EARLIEST_MS:
                 raise RejectedError("bad_request", f"occurredAt {decoded.occurred_at} lies before the year 3")
@@ -134,8 +136,8 @@ class UserRecords:
             raise
         if created:
             self._store.add(user)
-        if request.own_id:
-            forgotten = self._store.memory(key).event_ids.add(digest(request.event_id), "")
+        if request.remembered:
+            forgotten = self._store.memory(key).event_ids.add(request.remembered, "")
             if forgotten:
                 self._counters["forgotten_ids"] += forgotten
         user.state.append = request.append

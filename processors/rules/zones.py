@@ -43,7 +43,9 @@ class FixedZone:
         """See Zone."""
         return (ms + self._offset_ms) // DAY_MS
 
-    reached_day = day
+    def reached_day(self, ms: int) -> int:
+        """See Zone."""
+        return (ms + self._offset_ms) // DAY_MS
 
     def first_instant(self, day: int) -> int:
         """See Zone."""

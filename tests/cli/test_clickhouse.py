@@ -1,0 +1,51 @@
+"""Queries over HTTP: formats, and errors as one line."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.cli.conftest import Plaudit
+
+
+class _Server(BaseHTTPRequestHandler):
+    """Answers with the asked-for format and the query, or refuses a query with `bad` in it."""
+
+    def do_POST(self) -> None:
+        query = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        settings = parse_qs(urlsplit(self.path).query)
+        refused = "bad" in query
+        message = "Code: 62. DB::Exception: Syntax error: failed\nat position 1. Expected one of: A, B. (SYNTAX_ERROR) (version 9)"
+        answer = message if refused else f"{settings['default_format'][0]} {settings['database'][0]} {query}\n"
+        self.send_response(400 if refused else 200)
+        self.end_headers()
+        self.wfile.write(answer.encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    http = HTTPServer(("127.0.0.1", 0), _Server)
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    monkeypatch.setenv("CLICKHOUSE_URL", f"http://user:secret@127.0.0.1:{http.server_port}")
+    yield
+    http.shutdown()
+    http.server_close()
+
+
+@pytest.mark.usefixtures("server")
+def test_rows_come_as_tsv_in_a_pipe_and_as_json_on_request(plaudit: Plaudit, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert plaudit("sql", "SELECT 1").out == "TabSeparatedWithNames plaudit SELECT 1\n"
+    monkeypatch.setenv("PLAUDIT_DATABASE", "other")
+    assert plaudit("sql", "SELECT 1", "--json").out == "JSONEachRow other SELECT 1\n"
+
+
+@pytest.mark.usefixtures("server")
+def test_a_refusal_of_the_server_is_one_line_and_exit_code_1(plaudit: Plaudit) -> None:
+    result = plaudit("sql", "bad")
+    assert result.code == 1
+    assert result.err == "plaudit: Code: 62. DB::Exception: Syntax error: failed at position 1. (SYNTAX_ERROR)\n"

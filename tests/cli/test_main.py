@@ -1,0 +1,99 @@
+"""The command line as a whole: help, exit codes, one line per error."""
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+from deploy.cli.main import COMMANDS
+from tests.cli.conftest import Plaudit
+
+
+def _leaves() -> list[list[str]]:
+    leaves = []
+    for name, (module, _) in COMMANDS.items():
+        command = import_module(f"deploy.cli.{module}").command
+        if isinstance(command, click.Group):
+            leaves += [[name, sub] for sub in command.commands]
+        else:
+            leaves.append([name])
+    return leaves
+
+
+def test_help_lists_every_command(plaudit: Plaudit) -> None:
+    result = plaudit("--help")
+    assert result.code == 0
+    assert all(f"\n  {name} " in result.out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("path", _leaves(), ids=" ".join)
+def test_every_command_has_help_with_examples(plaudit: Plaudit, path: list[str]) -> None:
+    result = plaudit(*path, "--help")
+    assert result.code == 0
+    assert f"plaudit {' '.join(path)}" in result.out.split("Example")[1]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from deploy.cli.main import run; run(['--help']); "
+        "heavy = {'aiokafka', 'faust', 'msgspec', 'rich', 'structlog', 'yaml', 'clickhouse_connect'}; "
+        "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["simulate"],
+        ["simulate", "--batch", "0"],
+        ["tick", "--at", "yesterday"],
+        ["tick", "--at", "2025-03-01T10:00:00"],
+        ["migrate", "--status", "--dry-run"],
+        ["up", "--no-sample", "--limit", "1"],
+        ["tail", "nonsense"],
+        ["sql", " "],
+    ],
+)
+def test_wrong_use_is_exit_code_2_and_names_the_mistake(plaudit: Plaudit, arguments: list[str]) -> None:
+    result = plaudit(*arguments)
+    assert result.code == 2
+    assert result.err.startswith("plaudit: ")
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("arguments", [["sql", "SELECT 1"], ["dump"], ["user", "18"], ["catalog", "show"]])
+def test_reading_an_installation_that_is_not_there_says_how_to_get_one(plaudit: Plaudit, arguments: list[str]) -> None:
+    result = plaudit(*arguments)
+    assert result.code == 4
+    assert "plaudit run" in result.err
+    assert result.out == ""
+
+
+@pytest.mark.parametrize("arguments", [["worker"], ["sink"], ["tail", "awards"]])
+def test_what_needs_a_running_server_says_how_to_start_one(plaudit: Plaudit, arguments: list[str]) -> None:
+    result = plaudit(*arguments)
+    assert result.code == 1
+    assert "plaudit up" in result.err
+
+
+def test_a_setting_that_does_not_fit_is_one_line(plaudit: Plaudit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAUDIT_PARTITIONS", "many")
+    result = plaudit("sql", "SELECT 1")
+    assert result.code == 1
+    assert result.err.count("\n") == 1
+    assert "PLAUDIT_PARTITIONS='many'" in result.err
+
+
+def test_a_server_that_does_not_answer_is_one_line(plaudit: Plaudit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLICKHOUSE_URL", "http://127.0.0.1:9")
+    result = plaudit("sql", "SELECT 1")
+    assert result.code == 1
+    assert result.err.count("\n") == 1
+    assert "CLICKHOUSE_URL" in result.err

@@ -1,0 +1,212 @@
+"""The transaction port against a real broker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+
+from processors.engine.errors import AbortableError, FencedError
+from processors.engine.kip447 import GroupMember
+from processors.engine.names import Names
+from processors.engine.producer import KafkaPort
+from processors.engine.round import Batch, Output, RoundRunner
+from schemas.records import LogRecord
+from schemas.topics import LEDGER
+from tests.engine.harness import committed, eventually, ledger, read
+from tests.engine.toy import ToyFold
+
+SIMPLE = GroupMember(-1, "", None)
+"""Nobody in particular: the broker takes offsets from it as long as the group has no members."""
+
+
+def records(*values: bytes, offset: int = 0) -> Batch:
+    return Batch({0: [LogRecord(0, offset + n, 1_700_000_000_000, b"u", value) for n, value in enumerate(values)]})
+
+
+def plain(*values: bytes) -> Sequence[Output]:
+    return [(b"k", value, []) for value in values]
+
+
+@pytest.fixture
+async def port(broker: str, names: Names) -> AsyncIterator[KafkaPort]:
+    port = KafkaPort(broker, names.transactional_id("one"), names.group)
+    port.adopt(SIMPLE)
+    await port.start()
+    yield port
+    await port.stop()
+
+
+async def test_a_committed_round_is_there_once_with_its_changelog_and_offset(
+    broker: str, names: Names, port: KafkaPort
+) -> None:
+    await RoundRunner({0: ToyFold(0)}, port, names).run(records(b"1", b"2", b"what"))
+    assert [value for _, _, value in await ledger(broker, names)] == [
+        b'{"p":0,"o":0,"count":1,"sum":1}',
+        b'{"p":0,"o":1,"count":2,"sum":3}',
+    ]
+    assert [record.key for record in await read(broker, names.changelog)] == [b"u", b"\0offset"]
+    assert await committed(broker, names) == {0: 3}
+
+
+@pytest.mark.parametrize("step", ["send", "flush", "send_offsets"])
+async def test_a_round_that_fails_is_hidden_and_the_next_one_does_not_commit_it(
+    broker: str, names: Names, port: KafkaPort, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, batch, working = RoundRunner({0: ToyFold(0)}, port, names), records(b"1", b"2"), getattr(port, step)
+
+    async def fail(*arguments: Any) -> None:
+        await working(*arguments)
+        raise OSError("broken")
+
+    monkeypatch.setattr(port, step, fail)
+    with pytest.raises(AbortableError):
+        await runner.run(batch)
+    assert await committed(broker, names) == {}
+    monkeypatch.setattr(port, step, working)
+    await runner.run(batch)
+    assert [id for _, id, _ in await ledger(broker, names)] == ["0-0", "0-1"]
+    assert await committed(broker, names) == {0: 2}
+
+
+async def test_a_new_producer_of_the_same_instance_fences_the_old_one(
+    broker: str, names: Names, port: KafkaPort
+) -> None:
+    await port.begin({(names.output(LEDGER), 0)})
+    await port.send(names.output(LEDGER), 0, plain(b"old"))
+    await port.flush()
+    newer = KafkaPort(broker, names.transactional_id("one"), names.group)
+    newer.adopt(SIMPLE)
+    await newer.start()
+    with pytest.raises(FencedError):
+        await port.commit()
+    await newer.stop()
+    assert await read(broker, names.output(LEDGER)) == []
+
+
+async def test_records_larger_than_a_batch_go_out_in_order(broker: str, names: Names, port: KafkaPort) -> None:
+    topic = names.output(LEDGER)
+    values = [b"a", b"b" * 5_000_000, b"c", b"d" * 200_000, b"e" * 200_000, b"f"]
+    await port.begin({(topic, 0)})
+    await port.send(topic, 0, plain(*values))
+    await port.flush()
+    await port.commit()
+    assert [record.value for record in await read(broker, topic)] == values
+
+
+async def test_offsets_wait_for_the_acknowledgement_of_the_outputs(
+    broker: str, names: Names, port: KafkaPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mistake (c) of faust.md section 6: an accepted offset without its changelog record is a lost change of state."""
+    assert port._producer is not None
+    sender, steps, release = port._producer._sender, [], asyncio.Event()
+    produce, add_group = sender._send_produce_req, sender._do_add_offsets_to_txn
+
+    async def held(*arguments: Any) -> None:
+        steps.append("produce")
+        await release.wait()
+        await produce(*arguments)
+        steps.append("acknowledged")
+
+    async def offsets(*arguments: Any) -> Any:
+        steps.append("offsets")
+        return await add_group(*arguments)
+
+    monkeypatch.setattr(sender, "_send_produce_req", held)
+    monkeypatch.setattr(sender, "_do_add_offsets_to_txn", offsets)
+    task = asyncio.create_task(RoundRunner({0: ToyFold(0)}, port, names).run(records(b"1")))
+
+    async def produced() -> bool:
+        return "produce" in steps
+
+    await eventually(produced, "a produce request")
+    for _ in range(3):  # what would go out without waiting has had time to: each is a round trip to the broker
+        await port._producer.client.force_metadata_update()
+    assert "offsets" not in steps
+    release.set()
+    await task
+    assert steps.index("offsets") > max(n for n, step in enumerate(steps) if step == "acknowledged")
+
+
+class _Assigned(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Does what the engine does: takes the member at assignment."""
+
+    def __init__(self) -> None:
+        self.consumer: Any = None
+        self.members: list[GroupMember] = []
+
+    def on_partitions_revoked(self, revoked: Any) -> None:
+        pass
+
+    def on_partitions_assigned(self, assigned: Any) -> None:
+        coordinator = self.consumer._coordinator
+        self.members.append(GroupMember(coordinator.generation, coordinator.member_id, None))
+
+
+async def test_offsets_in_the_name_of_an_older_assignment_are_refused(
+    broker: str, names: Names, port: KafkaPort
+) -> None:
+    """Mistake (a) of faust.md section 6: the member is back in the group, with a new generation, but the records in hand
+    are from before. The port speaks for the assignment that it was told of, not for whoever the member is by now."""
+    listener = _Assigned()
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=names.group, enable_auto_commit=False)
+    listener.consumer = consumer
+    await consumer.start()
+    consumer.subscribe([names.input], listener=listener)
+
+    async def assigned(times: int) -> None:
+        async def there() -> bool:
+            await consumer.getmany(timeout_ms=10)
+            return len(listener.members) >= times
+
+        await eventually(there, f"{times} assignments")
+
+    await assigned(1)
+    port.adopt(listener.members[0])
+    fold = ToyFold(0)
+    runner = RoundRunner({0: fold}, port, names)
+    await runner.run(records(b"1"))
+    consumer._coordinator.request_rejoin()
+    await assigned(2)
+    assert consumer._coordinator.generation > listener.members[0].generation
+    assert consumer._coordinator.member_id == listener.members[0].member_id
+    with pytest.raises(FencedError, match="IllegalGeneration"):
+        await runner.run(records(b"2", offset=1))
+    assert fold.state == {b"u": (1, 1)}
+    assert await committed(broker, names) == {0: 1}
+    await port.restart()
+    assert [id for _, id, _ in await ledger(broker, names)] == ["0-0"]
+    port.adopt(listener.members[-1])
+    await runner.run(records(b"2", offset=1))
+    assert await committed(broker, names) == {0: 2}
+    await consumer.stop()
+
+
+async def test_committed_offsets_are_answered_only_once_they_are_stable(
+    broker: str, names: Names, port: KafkaPort
+) -> None:
+    from processors.engine.kip447 import UnstableOffsetCommitError, stable_offsets
+
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=names.group, enable_auto_commit=False)
+    await consumer.start()
+    tp = TopicPartition(names.input, 0)
+    coordinator = consumer._coordinator
+    await coordinator.ensure_coordinator_known()
+    await port.begin({(names.output(LEDGER), 0)})
+    await port.send(names.output(LEDGER), 0, plain(b"x"))
+    await port.flush()
+    await port.send_offsets({(names.input, 0): 7})
+    with pytest.raises(UnstableOffsetCommitError):
+        await stable_offsets(coordinator, [tp])
+    await port.commit()
+
+    async def stable() -> bool:
+        try:
+            return (await stable_offsets(coordinator, [tp]))[tp].offset == 7
+        except UnstableOffsetCommitError:
+            return False
+
+    await eventually(stable, "the offset of the committed transaction")
+    await consumer.stop()

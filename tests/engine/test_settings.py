@@ -1,0 +1,76 @@
+"""The environment, and what is said about it."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.settings import Settings, SettingsError, read_settings
+
+
+def test_an_empty_environment_gives_defaults() -> None:
+    settings = read_settings({"KAFKA_BOOTSTRAP": " "})
+    assert (settings.prefix, settings.partitions, settings.environment) == ("plaudit", 8, "production")
+    assert (settings.kafka_bootstrap, settings.clickhouse_url, settings.instance) == ("", "", "")
+
+
+def test_every_variable_is_read() -> None:
+    assert read_settings(
+        {
+            "KAFKA_BOOTSTRAP": "a:9092, b:9092",
+            "CLICKHOUSE_URL": "http://default:x@c:8123",
+            "PLAUDIT_HOME": "/srv/plaudit",
+            "PLAUDIT_PREFIX": "game",
+            "PLAUDIT_PARTITIONS": "32",
+            "PLAUDIT_REPLICATION": "3",
+            "PLAUDIT_ENVIRONMENT": "staging",
+            "PLAUDIT_CONTROL_TOKEN": "secret",
+            "PLAUDIT_INSTANCE": "worker-1",
+            "PLAUDIT_DATABASE": "game",
+            "PLAUDIT_TICK_SECONDS": "5",
+            "PLAUDIT_SESSION_SECONDS": "10",
+            "PLAUDIT_ALLOW_RETENTION": "1",
+            "PLAUDIT_METRICS_PORT": "9100",
+        }
+    ) == Settings(
+        kafka_bootstrap="a:9092,b:9092",
+        clickhouse_url="http://default:x@c:8123",
+        home=Path("/srv/plaudit"),
+        prefix="game",
+        partitions=32,
+        replication=3,
+        environment="staging",
+        control_token="secret",
+        instance="worker-1",
+        database="game",
+        tick_interval_s=5.0,
+        session_s=10.0,
+        allow_retention=True,
+        metrics_port=9100,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "fix"),
+    [
+        ("KAFKA_BOOTSTRAP", "kafka", "host:port"),
+        ("CLICKHOUSE_URL", "localhost:8123", "write a URL"),
+        ("PLAUDIT_PREFIX", "a b", "letters, digits"),
+        ("PLAUDIT_PARTITIONS", "0", "from 1 to 1000"),
+        ("PLAUDIT_PARTITIONS", "many", "whole number"),
+        ("PLAUDIT_DATABASE", "1; drop", "letters, digits and '_'"),
+        ("PLAUDIT_TICK_SECONDS", "nan", "seconds from 0.1 to 3600"),
+        ("PLAUDIT_SESSION_SECONDS", "1", "seconds from 6 to 60"),
+        ("PLAUDIT_ALLOW_RETENTION", "maybe", "1 or 0"),
+    ],
+)
+def test_an_error_names_variable_value_and_fix(variable: str, value: str, fix: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({variable: value})
+    assert variable in str(caught.value)
+    assert value in str(caught.value)
+    assert fix in str(caught.value)
+
+
+def test_worker_options_take_the_embedded_broker() -> None:
+    options = read_settings({"PLAUDIT_PREFIX": "game"}).worker_options("127.0.0.1:1234")
+    assert (options.bootstrap, options.prefix) == ("127.0.0.1:1234", "game")
