@@ -214,3 +214,10 @@ def test_a_sink_that_slept_through_its_session_writes_nothing_twice(
     wait_until(lambda: found(client, database) == expected(feed), "both work")
     time.sleep(1.0)  # whatever the sleeper had in hand has been refused by now
     assert found(client, database) == expected(feed)
+
+
+def test_topics_that_do_not_exist_yet_are_no_reason_to_wait(
+    kafka: KafkaServer, clickhouse: ClickHouseServer, database: str
+) -> None:
+    assert catch_up(kafka, clickhouse, database, "absent") == 0
+    assert asyncio.run(sink_lag(kafka.bootstrap, database, "absent")) == {}

@@ -1,0 +1,1 @@
+"""ClickHouse: numbered migrations, row builders, the sink, and the analysts' questions as SQL files."""

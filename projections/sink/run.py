@@ -1,0 +1,92 @@
+"""Entry points of the sink: as a coroutine, and as the whole of a process."""
+
+import asyncio
+import gc
+import signal
+from collections.abc import Sequence
+from typing import Final
+
+from projections.sink.loop import SinkLoop
+from projections.sink.settings import STOP_WAIT_S, SinkSettings, check_topics, group_name
+
+_GC_THRESHOLDS: Final = (200_000, 20, 100)
+"""A batch is many tuples without cycles; the default thresholds would walk them over and over: a third of the time."""
+
+
+async def run_sink(
+    bootstrap: str,
+    clickhouse_url: str,
+    database: str,
+    prefix: str,
+    *,
+    stop: asyncio.Event,
+    topics: Sequence[str] | None = None,
+    until_caught_up: bool = False,
+    instance: str | None = None,
+    epoch: int = 0,
+) -> int:
+    """Project the derived topics into a migrated database until `stop` is set; returns the number of records written.
+
+    Kafka and ClickHouse may be away, also at the start: it waits. On `stop` the batch in hand is finished, within
+    STOP_WAIT_S, after which it is left to the next start. `topics` are logical names, all projected ones by default;
+    `until_caught_up` ends when all committed records are written; `instance` is the static member id of this sink,
+    unique among those that run; `epoch` the incarnation of the topics.
+
+    Raises:
+        ValueError: an unknown topic.
+        TopicChangedError: a topic does not fit what was projected from it.
+    """
+    chosen = check_topics(tuple(topics) if topics is not None else None)
+    settings = SinkSettings(
+        bootstrap, clickhouse_url, database, prefix, chosen, group_name(prefix, database), instance, epoch
+    )
+    loop = SinkLoop(settings, stop, until_caught_up=until_caught_up)
+    running = asyncio.create_task(loop.run())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        _, late = await asyncio.wait({running}, timeout=STOP_WAIT_S)
+        if late:
+            running.cancel()
+            await asyncio.wait({running})
+    finally:
+        stopping.cancel()
+        running.cancel()
+        await asyncio.wait({running, stopping})
+    if not running.cancelled():
+        running.result()
+    return loop.records
+
+
+def run_sink_process(
+    bootstrap: str,
+    clickhouse_url: str,
+    database: str,
+    prefix: str,
+    *,
+    topics: Sequence[str] | None = None,
+    until_caught_up: bool = False,
+    instance: str | None = None,
+    epoch: int = 0,
+) -> int:
+    """Run a sink as the whole of this process; SIGTERM and SIGINT stop it in order. Returns the records written."""
+
+    async def run() -> int:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        return await run_sink(
+            bootstrap,
+            clickhouse_url,
+            database,
+            prefix,
+            stop=stop,
+            topics=topics,
+            until_caught_up=until_caught_up,
+            instance=instance,
+            epoch=epoch,
+        )
+
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+    return asyncio.run(run())
