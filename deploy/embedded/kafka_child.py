@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
         stdin=subprocess.DEVNULL,
         stdout=2,
         pass_fds=inherited,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509
+        preexec_fn=_die_with_parent,
     )
     grace_s = ORPHAN_GRACE_S
     try:

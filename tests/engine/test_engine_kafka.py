@@ -256,3 +256,20 @@ async def test_a_topic_with_wrong_partitions_stops_the_worker(broker: str, names
     engine.options = type(engine.options)(bootstrap=broker, partitions=5, instance="one", names=names)
     with pytest.raises(StartupError, match=r"has 2 partitions instead of 5"):
         await engine.run(asyncio.Event())
+
+
+async def test_of_two_workers_with_one_name_the_first_stops_and_says_why(
+    broker: str, names: Names, producer: AIOKafkaProducer
+) -> None:
+    stop = asyncio.Event()
+    first = make_engine(broker, names)
+    task = asyncio.create_task(first.run(stop))
+    await recovered(first, 0, 1)
+    async with running(make_engine(broker, names)) as second:
+        await recovered(second, 0, 1)
+        await produce(producer, names, 0, b"1")
+        with pytest.raises(StartupError, match="PLAUDIT_INSTANCE"):
+            await asyncio.wait_for(task, 40)
+        await produce(producer, names, 0, b"2")
+        await caught_up(broker, names, {0: 2})
+    assert [id for _, id, _ in await ledger(broker, names)] == ["0-0", "0-1"]

@@ -7,7 +7,7 @@ import pytest
 from faust.types import TP
 
 from processors.engine.consumer import Records
-from processors.engine.errors import AbortableError, FencedError, RoundFailedError, StartupError
+from processors.engine.errors import AbortableError, RoundFailedError, StartupError
 from processors.engine.kip447 import GroupMember
 from processors.engine.names import Names
 from processors.engine.producer import KafkaPort
@@ -103,18 +103,9 @@ async def test_a_round_that_goes_on_failing_stops_the_worker(monkeypatch: pytest
         await worker.handle(poll(), lambda: True)
 
 
-async def test_a_worker_fenced_again_and_again_is_told_that_its_name_is_taken() -> None:
-    worker, _, _ = make(*[FencedError("offsets", "gone")] * MAX_FENCES)
-    worker._port_started = True
-
-    async def started() -> None:
-        pass
-
-    worker.ensure_port = started  # type: ignore[method-assign]
-    with pytest.raises(AssertionError):  # the stand-in is no BatchConsumer that could join again
-        await worker.handle(poll(), lambda: True)
-    for _ in range(MAX_FENCES - 2):
-        with pytest.raises(AssertionError):
-            await worker.handle(poll(), lambda: True)
+def test_a_worker_thrown_out_again_and_again_is_told_that_its_name_is_taken() -> None:
+    worker, _, _ = make()
+    for number in range(MAX_FENCES - 1):
+        worker.assigned(member(number, f"m{number}"))
     with pytest.raises(StartupError, match="PLAUDIT_INSTANCE"):
-        await worker.handle(poll(), lambda: True)
+        worker.assigned(member(MAX_FENCES, "last"))

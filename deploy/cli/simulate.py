@@ -1,0 +1,123 @@
+"""`plaudit simulate`: the pure fold over a file, without any server (X16)."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from deploy.cli.support.errors import DONE, SOME_REFUSED, WRONG_USE
+
+if TYPE_CHECKING:
+    from processors.engine.memory import FailAt
+
+
+class _RoundSize(click.ParamType):
+    name = "N|all"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if value == "all":
+            return 0
+        if not isinstance(value, str) or not value.isdecimal() or int(value) == 0:
+            self.fail(f"{value!r} is not a round size; use a whole number from 1 on, or all", param, ctx)
+        return int(value)
+
+
+@click.command(
+    "simulate",
+    epilog="""\b
+Examples:
+  plaudit simulate --catalog catalog.yaml --records history.jsonl > derived.jsonl
+  plaudit dump | plaudit simulate --catalog catalog.yaml --records - | sort | uniq -c
+  plaudit dump | plaudit simulate --catalog new-idea.yaml --override --records -
+
+\b
+A catalog record of the file puts a catalog in force: the one in its field `config`, as dump writes it, else --catalog.
+If the file does not say what is in force at its beginning, --catalog is, from the timestamp of the first record on.
+""",
+)
+@click.option("--catalog", "catalog_path", required=True, metavar="FILE", help="Catalog file (YAML or JSON).")
+@click.option("--records", "records_path", required=True, metavar="FILE|-", help="Records, one JSON object per line.")
+@click.option("--batch", "round_size", type=_RoundSize(), default=500, show_default=True, help="Records per round.")
+@click.option("--outcomes", is_flag=True, help="Print the outcome of every record instead of the derived events.")
+@click.option("--override", is_flag=True, help="Use --catalog in place of the catalogs that the records bring.")
+@click.option(
+    "--environment", metavar="NAME", help="Part of every derived id; default PLAUDIT_ENVIRONMENT, production."
+)
+@click.option("--abort-every", type=click.IntRange(2), hidden=True, help="Break every so many-th commit, for tests.")
+def command(
+    catalog_path: str,
+    records_path: str,
+    round_size: int,
+    outcomes: bool,
+    override: bool,
+    environment: str | None,
+    abort_every: int | None,
+) -> int:
+    """Fold RECORDS with CATALOG and print the derived events as JSON lines, in order of emission.
+
+    Refused records come as JSON lines on standard error. Exit code 3 if there are any. The result does not depend on
+    --batch; on a dump it is what the installation derived, byte for byte.
+    """
+    import msgspec
+
+    from deploy.cli.support.console import bar
+    from deploy.cli.support.errors import WrongUseError
+    from deploy.cli.support.files import catalog_file, reading
+    from deploy.cli.support.simulation import Simulation
+    from deploy.logging import quiet_logging
+    from deploy.records_file import RecordsFileError, read_records
+    from deploy.settings import read_settings
+    from schemas.emission import Emission
+    from schemas.topics import DERIVED, EVENTS, OUTCOMES, REJECTED, full_name
+
+    quiet_logging()
+    config, _, _ = catalog_file(catalog_path, exit_code=WRONG_USE)
+    try:
+        with reading(records_path) as lines:
+            records = list(read_records(lines))
+    except RecordsFileError as error:
+        raise WrongUseError(f"{records_path}, {error}") from error
+    settings = read_settings()
+    simulation = Simulation(
+        records,
+        config,
+        environment=environment or settings.environment,
+        topic=full_name(EVENTS, settings.prefix),
+        override=override,
+    )
+    if simulation.differs and not override:
+        warning = f"the records bring a catalog of their own that differs from {catalog_path}; theirs is used (see --override)"
+        print(msgspec.json.encode({"warning": warning}).decode(), file=sys.stderr)
+
+    wanted = (OUTCOMES,) if outcomes else DERIVED
+    output = sys.stdout.buffer
+    refused = 0
+
+    def on_emission(emission: Emission) -> None:
+        nonlocal refused
+        if emission.topic in wanted:
+            output.write(emission.value)
+            output.write(b"\n")
+        elif emission.topic == REJECTED:
+            refused += 1
+            progress.line(emission.value.decode())
+
+    with bar("simulate", len(records)) as progress:
+        simulation.run(
+            round_size or None,
+            on_emission,
+            fail=_breaker(abort_every) if abort_every else None,
+            on_progress=progress.advance,
+        )
+    return SOME_REFUSED if refused else DONE
+
+
+def _breaker(every: int) -> "FailAt":
+    from processors.engine.errors import AbortableError
+
+    def fail(step: str, count: int) -> BaseException | None:
+        return AbortableError(step, RuntimeError("injected")) if step == "commit" and count % every == 0 else None
+
+    return fail

@@ -1,0 +1,45 @@
+"""`plaudit sink`: derived events to ClickHouse."""
+
+import click
+
+from deploy.cli.support.errors import DONE
+
+
+@click.command(
+    "sink",
+    epilog="""\b
+Examples:
+  plaudit sink
+  plaudit sink --topic ledger --topic awards
+  plaudit sink --until-caught-up
+""",
+)
+@click.option("--topic", "topics", multiple=True, metavar="NAME", help="Only this topic; repeatable. Default: all.")
+@click.option("--until-caught-up", is_flag=True, help="End when all committed records are written.")
+def command(topics: tuple[str, ...], until_caught_up: bool) -> int:
+    """Write the derived events into the tables, each once, until Ctrl-C or SIGTERM."""
+    from deploy.cli.support.errors import WrongUseError
+    from deploy.cli.support.servers import need_servers
+    from deploy.logging import set_up_logging
+    from deploy.settings import read_settings
+    from projections.sink.run import run_sink_process
+
+    set_up_logging()
+    settings = read_settings()
+    found = need_servers(kafka=True, clickhouse=True)
+    if settings.metrics_port:
+        from prometheus_client import start_http_server
+
+        start_http_server(settings.metrics_port)
+    try:
+        run_sink_process(
+            found.kafka,
+            found.clickhouse,
+            settings.database,
+            settings.prefix,
+            topics=topics or None,
+            until_caught_up=until_caught_up,
+        )
+    except ValueError as error:
+        raise WrongUseError(str(error)) from error
+    return DONE

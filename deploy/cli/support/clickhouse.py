@@ -1,0 +1,92 @@
+"""Queries over HTTP: the answer streams through as ClickHouse formats it, or comes as decoded rows."""
+
+import base64
+import http.client
+import json
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any, Final
+from urllib.parse import unquote, urlencode, urlsplit
+
+from deploy.cli.support.errors import CommandError
+
+CONNECT_TIMEOUT_S: Final = 10.0
+ANSWER_TIMEOUT_S: Final = 600.0
+CHUNK_BYTES: Final = 64 * 1024
+MAX_ERROR_BYTES: Final = 4096
+
+_EXACT: Final = {
+    "output_format_json_quote_64bit_integers": "0",
+    "output_format_json_quote_decimals": "0",
+    "wait_end_of_query": "1",  # an error after the first rows is still an error
+}
+_EXPECTED = re.compile(r"\. Expected one of: .*(?= \([A-Z_]+\)$)")
+_VERSION = re.compile(r"\s*\(version [^)]*\)\s*$")
+
+
+class ClickHouse:
+    """One server and database."""
+
+    def __init__(self, url: str, database: str) -> None:
+        """`url` is `http[s]://user:password@host:port`."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise CommandError(f"CLICKHOUSE_URL={url!r} is no address; write http://user:password@host:8123")
+        self._parts = parts
+        self._database = database
+        credentials = f"{unquote(parts.username or 'default')}:{unquote(parts.password or '')}"
+        self._authorisation = "Basic " + base64.b64encode(credentials.encode()).decode()
+
+    def stream(
+        self, query: str, output_format: str, *, parameters: Mapping[str, str] | None = None
+    ) -> tuple[str, Iterator[bytes]]:
+        """Run a query; return the format of the answer, which the query itself may have set, and the answer.
+
+        Raises:
+            CommandError: the server does not answer, or refuses; its message in one line.
+        """
+        settings = {"database": self._database, "default_format": output_format, **_EXACT}
+        settings.update({f"param_{name}": value for name, value in (parameters or {}).items()})
+        secure = self._parts.scheme == "https"
+        connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        assert self._parts.hostname is not None
+        connection = connect(
+            self._parts.hostname, self._parts.port or (8443 if secure else 8123), timeout=CONNECT_TIMEOUT_S
+        )
+        try:
+            connection.connect()
+            connection.sock.settimeout(ANSWER_TIMEOUT_S)
+            connection.request(
+                "POST", f"/?{urlencode(settings)}", query.encode(), {"Authorization": self._authorisation}
+            )
+            answer = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise CommandError(
+                f"ClickHouse at {self._parts.hostname}:{self._parts.port} does not answer ({error or type(error).__name__}). "
+                "Is CLICKHOUSE_URL right?"
+            ) from error
+        if answer.status != http.client.OK:
+            text = answer.read(MAX_ERROR_BYTES).decode("utf-8", "replace")
+            connection.close()
+            raise CommandError(_one_line(text) or f"ClickHouse answers {answer.status}")
+        return answer.getheader("X-ClickHouse-Format") or output_format, _chunks(connection, answer)
+
+    def rows(self, query: str, **parameters: str) -> list[dict[str, Any]]:
+        """Return the rows of a query, exact numbers as int and Decimal."""
+        _, chunks = self.stream(query, "JSONEachRow", parameters=parameters)
+        return [json.loads(line, parse_float=Decimal) for line in b"".join(chunks).splitlines()]
+
+
+def _one_line(text: str) -> str:
+    """Return a server's message without its version and without the hundred words that a parser would have expected."""
+    line = _VERSION.sub("", " ".join(text.split()))
+    return _EXPECTED.sub(".", line)
+
+
+def _chunks(connection: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    try:
+        while chunk := answer.read(CHUNK_BYTES):
+            yield chunk
+    finally:
+        connection.close()

@@ -1,0 +1,55 @@
+"""Files and standard streams as commands read and write them."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from deploy.catalog_yaml import CatalogFileError, load_file
+from deploy.cli.support.errors import FAILED, CommandError, WrongUseError
+from schemas.catalog import Catalog
+from schemas.catalog_file import CatalogError, Issue
+
+STDIO = "-"
+
+
+@contextmanager
+def reading(path: str) -> Iterator[BinaryIO]:
+    """Open a file, gunzipped if its name ends in .gz, or standard input for `-`."""
+    if path == STDIO:
+        yield sys.stdin.buffer
+        return
+    try:
+        if path.endswith(".gz"):
+            import gzip
+
+            with gzip.open(path, "rb") as packed:
+                yield packed  # type: ignore[misc]
+        else:
+            with open(path, "rb") as file:
+                yield file
+    except FileNotFoundError as error:
+        raise WrongUseError(f"{error.filename}: no such file") from error
+
+
+@contextmanager
+def writing(path: str) -> Iterator[BinaryIO]:
+    """Open a file for writing, or standard output for `-`."""
+    if path == STDIO:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with open(path, "wb") as file:
+        yield file
+
+
+def catalog_file(path: str, *, tenant: str = "", exit_code: int = FAILED) -> tuple[Any, Catalog, list[Issue]]:
+    """Return a catalog file decoded and normalised, and its warnings; CommandError with every mistake."""
+    try:
+        return load_file(Path(path), tenant=tenant)
+    except CatalogFileError as error:
+        raise CommandError(str(error), exit_code) from error
+    except CatalogError as error:
+        lines = [f"{path} cannot be used:", *(f"  {issue}" for issue in error.issues)]
+        raise CommandError("\n".join(lines), exit_code) from error

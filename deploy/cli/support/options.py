@@ -1,0 +1,26 @@
+"""Options that several commands have."""
+
+from typing import Any
+
+import click
+
+tenant_option = click.option("--tenant", default="", metavar="NAME", help="Tenant; empty without tenants.")
+
+
+class Instant(click.ParamType):
+    """An instant with UTC offset, given as epoch milliseconds to the command."""
+
+    name = "INSTANT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse ISO 8601."""
+        from schemas.instants import parse_instant
+
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_instant(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is not an instant with UTC offset; write for example 2025-03-01T10:00:00Z", param, ctx
+            )

@@ -1,0 +1,288 @@
+"""Everything in one go: servers, topics, tables, catalog, worker, sink, history, one tick (`plaudit run` and `up`)."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from deploy.cli.support.catalogs import decoded, publish, published
+from deploy.cli.support.children import ChildCommand
+from deploy.cli.support.console import Bar, bars, note
+from deploy.cli.support.errors import CommandError, WrongUseError
+from deploy.cli.support.files import catalog_file
+from deploy.cli.support.history import LATE_HISTORY, SAMPLE_CATALOG, HistoryRecord, event_id_of, history
+from deploy.cli.support.kafka import Feeder, consumer, log_ends, partitions_of, read_to_end
+from deploy.cli.support.progress import Applied, wait_applied, wait_projected
+from deploy.cli.support.servers import Servers, find_servers, servers
+from deploy.records_file import control_type
+from deploy.settings import Settings
+from processors.agents.clock import write_tick_async
+from processors.engine.names import Names
+from processors.engine.topics import create_topics
+from schemas.catalog import Catalog
+from schemas.instants import format_instant
+
+FED_TELL_RECORDS: Final = 5_000
+
+
+class Fed(msgspec.Struct, frozen=True):
+    """What a run did.
+
+    Attributes:
+        fed: records written to the input log.
+        known: records of the history that were in the log already.
+        fed_s: from the start of the feed until the broker had acknowledged it.
+        applied_s: until the worker had applied it.
+        seconds: until everything, the tick included, was in ClickHouse; 0 if nothing was fed.
+    """
+
+    fed: int
+    known: int
+    fed_s: float = 0.0
+    applied_s: float = 0.0
+    seconds: float = 0.0
+
+
+class Log(msgspec.Struct, frozen=True):
+    """What stands in the input log: the event ids, and whether the clock has run on it."""
+
+    event_ids: set[str]
+    ticked: bool
+
+
+class Installation:
+    """A running stack with its worker and sink as children of this process."""
+
+    def __init__(self, settings: Settings, found: Servers) -> None:
+        """Nothing is started yet but the servers."""
+        self.settings = settings
+        self.servers = found
+        self.names = Names(settings.prefix)
+        self.logs = settings.home / "logs"
+        self._children: dict[str, ChildCommand] = {}
+
+    def prepare(self) -> None:
+        """Create topics and tables."""
+        import clickhouse_connect
+
+        from projections import migrate
+
+        settings = self.settings
+        asyncio.run(create_topics(self.servers.kafka, self.names, settings.partitions, settings.replication))
+        client = clickhouse_connect.get_client(dsn=self.servers.clickhouse)
+        try:
+            migrate.up(client, settings.database)
+        finally:
+            client.close()
+
+    def start(self, *, clock: bool) -> None:
+        """Start worker and sink; a worker that runs is started anew, with the clock as asked for."""
+        worker = self._children.pop("worker", None)
+        if worker is not None:
+            worker.stop()
+        self._start("worker", ["worker"] if clock else ["worker", "--no-clock"])
+        if "sink" not in self._children:
+            self._start("sink", ["sink"])
+
+    def check(self) -> None:
+        """CommandError if anything has ended by itself."""
+        if self.servers.stack is not None:
+            self.servers.stack.check()
+        for child in self._children.values():
+            child.check()
+
+    def stop(self) -> None:
+        """Stop worker and sink in order."""
+        for child in self._children.values():
+            child.ask_to_stop()
+        for child in self._children.values():
+            child.stop()
+        self._children.clear()
+
+    def _start(self, name: str, arguments: list[str]) -> None:
+        environment = {
+            "KAFKA_BOOTSTRAP": self.servers.kafka,
+            "CLICKHOUSE_URL": self.servers.clickhouse,
+            "PLAUDIT_HOME": str(self.settings.home),
+        }
+        if name != "worker":
+            environment["PLAUDIT_METRICS_PORT"] = "0"  # one process can have the port
+        self._children[name] = ChildCommand(name, arguments, self.logs / f"{name}.log", environment)
+
+
+@contextmanager
+def installation(settings: Settings) -> Iterator[Installation]:
+    """Start the servers that are not configured, create topics and tables; stop everything at the end."""
+    configured = bool(settings.kafka_bootstrap and settings.clickhouse_url)
+    if not configured and find_servers(kafka=True, clickhouse=True) is not None:
+        raise CommandError(
+            f"an installation is running on {settings.home} already. Use it (plaudit sql, publish, user, tail), "
+            "stop it first, or set PLAUDIT_HOME to another directory."
+        )
+    with servers(kafka=True, clickhouse=True, fresh=True) as found:
+        one = Installation(settings, found)
+        try:
+            one.prepare()
+            yield one
+        finally:
+            one.stop()
+
+
+def load(one: Installation, records: str | None, catalog_path: str | None, limit: int | None) -> tuple[Fed, Catalog]:
+    """Publish the catalog, feed what is not in the log yet, tick once, and return when all is in ClickHouse."""
+    return asyncio.run(_load(one, records, catalog_path, limit))
+
+
+async def _load(
+    one: Installation, records: str | None, catalog_path: str | None, limit: int | None
+) -> tuple[Fed, Catalog]:
+    log = await scan(one.servers.kafka, one.names.input)
+    catalog = await _catalog(one, records, catalog_path)
+    one.start(clock=False)
+    waiting, known = _unknown(history(records, limit), log)
+    first = next(waiting, None)
+    async with Applied(one.servers.kafka, one.names) as applied:
+        targets = await last_offsets(one.servers.kafka, one.names.input)
+        with bars() as add:
+            if first is not None:
+                note(LATE_HISTORY if log.ticked else "feeding history; the clock starts afterwards (X8)")
+            ready = add("ready", None)
+            await wait_applied(applied, targets, one.check)
+            ready.set(1, 1)
+            if first is None:
+                await _wait_projected(one, add("projected", None))
+                return Fed(0, known[0]), catalog
+            began = time.monotonic()
+            shown = (add("fed", None), add("applied", None))
+            fed, fed_s, applied_s = await _feed_and_wait(one, applied, _chain(first, waiting), shown, targets)
+            await _wait_projected(one, add("projected", None))
+            return Fed(fed, known[0], fed_s - began, applied_s - began, time.monotonic() - began), catalog
+
+
+async def _feed_and_wait(
+    one: Installation,
+    applied: Applied,
+    records: Iterator[HistoryRecord],
+    shown: tuple[Bar, Bar],
+    before: Mapping[int, int],
+) -> tuple[int, float, float]:
+    """Return how many records were fed, and the moments (monotonic seconds) when they were acknowledged and applied."""
+    fed_bar, applied_bar = shown
+    async with Feeder(one.servers.kafka, one.names.input) as feeder:
+        count = 0
+        for count, record in enumerate(records, 1):
+            feeder.add(record.key, record.value, record.timestamp_ms)
+            if feeder.full:
+                await feeder.send()
+            if count % FED_TELL_RECORDS == 0:
+                fed_bar.set(feeder.acknowledged)
+                await asyncio.sleep(0)
+        await feeder.flush()
+        fed_bar.set(count, count)
+        targets = {**before, **feeder.next_offsets}
+    fed_at = time.monotonic()
+    fed_bar.stage(f"fed {count:,} records; waiting until they are applied and in ClickHouse")
+    base = sum(before.values())
+    applied_bar.set(0, count)
+    await wait_applied(applied, targets, one.check, lambda done: applied_bar.set(max(0, done - base)))
+    applied_at = time.monotonic()
+    token = one.settings.control_token
+    await write_tick_async(one.servers.kafka, time.time_ns() // 1_000_000, names=one.names, token=token)
+    await wait_applied(applied, await last_offsets(one.servers.kafka, one.names.input), one.check)
+    return count, fed_at, applied_at
+
+
+async def _wait_projected(one: Installation, bar: Bar) -> None:
+    await wait_projected(one.servers.kafka, one.settings.database, one.names, one.check, bar.set)
+
+
+async def scan(bootstrap: str, topic: str) -> Log:
+    """Read the whole input log once: which events it holds."""
+    event_ids: set[str] = set()
+    ticked = False
+    async with consumer(bootstrap) as one:
+        async for run in read_to_end(one, topic):
+            for record in run:
+                event_id = event_id_of(record.value)
+                if event_id is not None:
+                    event_ids.add(event_id)
+                elif not ticked:
+                    ticked = control_type(record.value) == "tick"
+    return Log(event_ids, ticked)
+
+
+async def last_offsets(bootstrap: str, topic: str) -> dict[int, int]:
+    """Return the offset after the last record of each partition; the marker of a transaction is no record."""
+    async with consumer(bootstrap) as one:
+        places = await partitions_of(one, topic)
+        ends = await log_ends(one, places)
+        one.assign(places)
+        found: dict[int, int] = {}
+        for place, end in ends.items():
+            one.seek(place, max(0, end - 2))  # a marker stands alone at the end of a publication
+        missing = {place for place in places if ends[place] > 0}
+        while missing:
+            for place, run in (await one.getmany(*missing, timeout_ms=100)).items():
+                found[place.partition] = run[-1].offset + 1
+            missing = {place for place in missing if await one.position(place) < ends[place]}
+    return found
+
+
+async def _catalog(one: Installation, records: str | None, path: str | None) -> Catalog:
+    """Publish the catalog unless it is in force already; the first one is in force from the first record on (X8)."""
+    if path is None and records is not None:
+        raise WrongUseError("--records needs --catalog: the sample's catalog would not know your metrics")
+    chosen = path or str(SAMPLE_CATALOG)
+    config, catalog, _ = catalog_file(chosen)
+    versions = await published(one.servers.kafka, one.names, "")
+    if versions:
+        if decoded(versions[-1]) == catalog:
+            return catalog
+        at_ms = time.time_ns() // 1_000_000
+    else:
+        first = next(history(records), None)
+        at_ms = first.timestamp_ms if first is not None else time.time_ns() // 1_000_000
+    version = await publish(
+        one.servers.kafka,
+        one.names,
+        config,
+        catalog,
+        tenant="",
+        version=None,
+        at_ms=at_ms,
+        token=one.settings.control_token,
+    )
+    note(f"catalog {Path(chosen).name} published as version {version}, in force since {format_instant(at_ms)}")
+    return catalog
+
+
+def _unknown(records: Iterator[HistoryRecord], log: Log) -> tuple[Iterator[HistoryRecord], list[int]]:
+    """Return the records that are not in the log yet, and a count of the others that grows while they are read."""
+    known = [0]
+
+    def filtered() -> Iterator[HistoryRecord]:
+        for record in records:
+            if record.event_id is not None and record.event_id in log.event_ids:
+                known[0] += 1
+            else:
+                yield record
+
+    return filtered(), known
+
+
+def _chain(first: HistoryRecord, rest: Iterator[HistoryRecord]) -> Iterator[HistoryRecord]:
+    yield first
+    yield from rest
+
+
+def addresses(one: Installation) -> list[tuple[str, Any]]:
+    """Return what there is to connect to."""
+    return [
+        ("Kafka", one.servers.kafka),
+        ("ClickHouse", f"{one.servers.clickhouse}  database {one.settings.database}"),
+        ("logs", one.logs),
+    ]

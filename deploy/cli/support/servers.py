@@ -1,0 +1,122 @@
+"""Where the servers are: configured, running already, or started for the time of one command."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from deploy.cli.support.errors import CommandError, MissingError
+from deploy.embedded import EmbeddedStack, LineProgress, Part, Progress, SilentProgress, running_stack
+from deploy.logging import quiet_logging
+from deploy.settings import read_settings
+
+KAFKA_VARIABLE = "KAFKA_BOOTSTRAP"
+CLICKHOUSE_VARIABLE = "CLICKHOUSE_URL"
+
+WAITING = "nothing runs here: the records wait in the log for the next `plaudit up`"
+
+
+class Servers(msgspec.Struct, frozen=True):
+    """Addresses; empty for what was not asked for.
+
+    Attributes:
+        kafka: `host:port`, comma-separated.
+        clickhouse: `http://user:password@host:port`.
+        stack: the embedded stack, if this process started one.
+    """
+
+    kafka: str
+    clickhouse: str
+    stack: EmbeddedStack | None = None
+
+
+def find_servers(*, kafka: bool = False, clickhouse: bool = False) -> Servers | None:
+    """Return servers that are configured or run already; None if something that is asked for is missing."""
+    settings = read_settings()
+    bootstrap = settings.kafka_bootstrap if kafka else ""
+    url = settings.clickhouse_url if clickhouse else ""
+    if (kafka and not bootstrap) or (clickhouse and not url):
+        running = running_stack(settings.home)
+        if running is not None:
+            bootstrap = bootstrap or (running.kafka_bootstrap if kafka else "")
+            url = url or (running.clickhouse_url if clickhouse else "")
+    if (kafka and not bootstrap) or (clickhouse and not url):
+        return None
+    return Servers(bootstrap, url)
+
+
+def need_servers(*, kafka: bool = False, clickhouse: bool = False) -> Servers:
+    """Return servers that are configured or run already; CommandError if there are none."""
+    found = find_servers(kafka=kafka, clickhouse=clickhouse)
+    if found is None:
+        variables = [name for name, wanted in ((KAFKA_VARIABLE, kafka), (CLICKHOUSE_VARIABLE, clickhouse)) if wanted]
+        raise CommandError(
+            f"no server: nothing runs on {read_settings().home}, and {' or '.join(variables)} is not set. "
+            "Start one with `plaudit up`, or set the variable."
+        )
+    return found
+
+
+@contextmanager
+def servers(*, kafka: bool = False, clickhouse: bool = False, fresh: bool = False) -> Iterator[Servers]:
+    """Return servers that are configured or run already, else the embedded ones for the time of the block.
+
+    They are started only on data that is there, unless `fresh`. Logs are quiet from here on.
+    """
+    quiet_logging()
+    found = find_servers(kafka=kafka, clickhouse=clickhouse)
+    if found is not None:
+        yield found
+        return
+    home = read_settings().home
+    parts = [name for name, wanted in (("kafka", kafka), ("clickhouse", clickhouse)) if wanted]
+    if not fresh and not any((home / part).is_dir() for part in parts):
+        raise MissingError(
+            f"there is no installation in {home}. Run `plaudit run` first, or set PLAUDIT_HOME, "
+            f"{KAFKA_VARIABLE} and {CLICKHOUSE_VARIABLE} to yours."
+        )
+    with start_progress(plain=fresh) as progress:
+        stack = EmbeddedStack(home, kafka=kafka, clickhouse=clickhouse, progress=progress)
+        ends = stack.start()
+    try:
+        yield Servers(ends.kafka_bootstrap, ends.clickhouse_url, stack)
+    finally:
+        stack.stop()
+
+
+@contextmanager
+def start_progress(*, plain: bool = False) -> Iterator[Progress]:
+    """Return how the start of the stack is shown: a spinner on a terminal, else lines if `plain`, else nothing."""
+    if not sys.stderr.isatty():
+        yield LineProgress() if plain else SilentProgress()
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("") as status:
+        yield _Spinner(status)
+
+
+class _Spinner:
+    """One line that says what both parts are doing."""
+
+    def __init__(self, status: Any) -> None:
+        self._status = status
+        self._lock = threading.Lock()
+        self._doing: dict[Part, str] = {}
+
+    def step(self, part: Part, message: str) -> None:
+        self._show(part, message)
+
+    def fetched(self, part: Part, done: int, total: int) -> None:
+        self._show(part, f"{done} of {total} files fetched")
+
+    def ready(self, part: Part, address: str, seconds: float) -> None:
+        self._show(part, "ready")
+
+    def _show(self, part: Part, message: str) -> None:
+        with self._lock:
+            self._doing[part] = message
+            self._status.update("   ".join(f"{name}: {doing}" for name, doing in sorted(self._doing.items())))

@@ -1,0 +1,120 @@
+"""A worker: engine, rules and clock in one process."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+from prometheus_client import start_http_server
+
+from processors.agents.clock import TICK_INTERVAL_S, Clock
+from processors.agents.progress import progress_folds
+from processors.engine.app import SESSION_S, Engine, EngineOptions
+from processors.engine.fold import CatalogStore
+from processors.engine.instance import claim_instance
+from processors.engine.logs import quiet_libraries
+from processors.engine.names import Names
+from processors.engine.table import MakeFold
+from processors.rules.catalogs import CatalogStore as Catalogs
+from processors.rules.settings import FoldSettings
+from schemas.topics import DEFAULT_PARTITIONS, DEFAULT_PREFIX
+
+log = structlog.get_logger(__name__)
+
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is told. deploy/settings.py makes one from the environment."""
+
+    bootstrap: str
+    """Kafka, `host:port`, comma-separated."""
+    home: Path
+    """Directory of the installation on this machine; holds the locks of instance names."""
+    prefix: str = DEFAULT_PREFIX
+    partitions: int = DEFAULT_PARTITIONS
+    environment: str = "production"
+    control_token: str = ""
+    instance: str = ""
+    """Instance name; empty = a free one of this home."""
+    tick_interval_s: float = TICK_INTERVAL_S
+    session_s: float = SESSION_S
+    allow_retention: bool = False
+    metrics_port: int = 0
+    """Where Prometheus metrics are served; 0 = nowhere."""
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What the engine runs: a maker of folds, and the catalog store that they share."""
+
+    make_fold: MakeFold
+    catalogs: CatalogStore
+
+
+def progress_rules(options: WorkerOptions) -> Rules:
+    """Return the rules of Plaudit, with a new catalog store."""
+    names = Names(options.prefix)
+    settings = FoldSettings(
+        topic=names.input,
+        environment=options.environment,
+        partitions=options.partitions,
+        control_token=options.control_token or None,
+    )
+    catalogs = Catalogs()
+    return Rules(progress_folds(settings, catalogs), catalogs)
+
+
+async def work(options: WorkerOptions, stop: asyncio.Event, *, clock: bool, rules: Rules | None = None) -> None:
+    """Run a worker until `stop` is set. Raises what made it crash (processors.engine.errors, or a bug)."""
+    names = Names(options.prefix)
+    rules = rules or progress_rules(options)
+    instance = claim_instance(options.instance, options.home)
+    try:
+        engine_options = EngineOptions(
+            bootstrap=options.bootstrap,
+            partitions=options.partitions,
+            instance=instance.name,
+            names=names,
+            session_s=options.session_s,
+            allow_retention=options.allow_retention,
+        )
+        log.info("worker_starts", instance=instance.name, group=names.group, clock=clock)
+        await Engine(engine_options, rules.make_fold, rules.catalogs).run(stop, beside=_clock(options, names, clock))
+        log.info("worker_stopped", instance=instance.name)
+    finally:
+        instance.release()
+
+
+def run_worker(options: WorkerOptions, *, clock: bool, rules: Rules | None = None) -> None:
+    """Run a worker until SIGTERM or SIGINT: then it finishes the round in hand, leaves the group, and returns.
+
+    Blocks. `clock` false while history is being loaded (X8). Raises what made it crash; of EngineError the message is
+    meant for the operator.
+    """
+    quiet_libraries(logging.WARNING)
+    if options.metrics_port:
+        start_http_server(options.metrics_port)
+    asyncio.run(_until_signal(options, clock, rules))
+
+
+async def _until_signal(options: WorkerOptions, clock: bool, rules: Rules | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    await work(options, stop, clock=clock, rules=rules)
+
+
+def _clock(options: WorkerOptions, names: Names, wanted: bool) -> Callable[[Engine], Awaitable[None]] | None:
+    if not wanted:
+        return None
+
+    async def beside(engine: Engine) -> None:
+        clock = Clock(options.bootstrap, names, token=options.control_token, interval_s=options.tick_interval_s)
+        await clock.run(engine.leads)
+
+    return beside

@@ -1,0 +1,165 @@
+"""The Faust app of a worker: its settings, its parts, and how it runs and ends."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import faust
+import msgspec
+import structlog
+from faust.types import TP
+from yarl import URL
+
+from processors.engine.catalogs import KafkaCatalogs
+from processors.engine.checks import check_libraries
+from processors.engine.consumer import BatchConsumer, EngineTransport, patch_flow_control
+from processors.engine.errors import StartupError
+from processors.engine.fold import CatalogStore
+from processors.engine.metrics import Metrics
+from processors.engine.names import Names
+from processors.engine.producer import KafkaPort
+from processors.engine.round import Limits, RoundRunner
+from processors.engine.table import EngineTables, MakeFold, StateTable
+from processors.engine.topics import check_topics
+from processors.engine.worker import RoundWorker
+
+log = structlog.get_logger(__name__)
+
+SESSION_S: Final = 8.0
+"""Time after which a silent worker loses its partitions. Rounds last a second, so it has room."""
+
+HEARTBEATS_PER_SESSION: Final = 4
+
+REBALANCE_TIMEOUT_S: Final = 30.0
+QUIESCE_TIMEOUT_S: Final = 15.0
+STOP_TIMEOUT_S: Final = 20.0
+
+
+class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and as whom a worker runs."""
+
+    bootstrap: str
+    """`host:port`, comma-separated."""
+    partitions: int
+    """Partitions of the input log."""
+    instance: str
+    """Name for static membership and the transactional id; no two living workers share one."""
+    names: Names = Names()
+    limits: Limits = Limits()
+    session_s: float = SESSION_S
+    allow_retention: bool = False
+    """Whether the input log may have a retention (X9a)."""
+
+
+class Engine:
+    """One worker: a Faust app whose input goes through rounds."""
+
+    def __init__(self, options: EngineOptions, make_fold: MakeFold, store: CatalogStore) -> None:
+        """To be called in the event loop that will run it. `make_fold` gets a partition number; `store` is what the
+        folds look catalogs up in."""
+        patch_flow_control()
+        self.options = options
+        self.app = _build_app(options)
+        self.table = StateTable(self.app, make_fold, options.partitions)
+        self.app.tables.add(self.table)
+        catalogs = KafkaCatalogs(options.bootstrap, options.names, store)
+        self.port = KafkaPort(
+            options.bootstrap, options.names.transactional_id(options.instance), options.names.group, options.instance
+        )
+        self.runner = RoundRunner(
+            self.table.folds,
+            self.port,
+            options.names,
+            limits=options.limits,
+            catalogs=catalogs,
+            observer=Metrics(),
+        )
+        self.worker = RoundWorker(options.names, self.table, self.port, self.runner, catalogs)
+        transport = EngineTransport([URL(f"kafka://{server}") for server in options.bootstrap.split(",")], self.app)
+        transport.handler = self.worker
+        self.app.transport = transport
+        _subscribe(self.app, options.names.input)
+
+    def leads(self) -> bool:
+        """Whether this worker is at work on partition 0, and so the one that writes the clock."""
+        if 0 not in self.table.folds:
+            return False
+        app: Any = self.app
+        return bool(app.consumer.flow_active and TP(self.options.names.input, 0) in app.consumer.assignment())
+
+    async def run(self, stop: asyncio.Event, *, beside: Callable[["Engine"], Awaitable[None]] | None = None) -> None:
+        """Check, start, and work until `stop` is set; then finish the round in hand and leave the group.
+
+        `beside` runs as long as the worker does. Raises what made the worker crash, StartupError among others.
+        """
+        check_libraries()
+        options = self.options
+        await check_topics(
+            options.bootstrap, options.names, options.partitions, allow_retention=options.allow_retention
+        )
+        self.app.finalize()
+        await self.app.maybe_start()
+        tasks: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(stop.wait()),
+            asyncio.ensure_future(self.app._crashed.wait()),
+        ]
+        if beside is not None:
+            tasks.append(asyncio.ensure_future(beside(self)))
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if beside is not None and tasks[-1].done():
+                tasks[-1].result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await self._stop()
+        if self.app.crash_reason is not None:
+            raise self.app.crash_reason
+
+    async def _stop(self) -> None:
+        consumer = self.app.consumer
+        assert isinstance(consumer, BatchConsumer)
+        try:
+            await consumer.quiesce(QUIESCE_TIMEOUT_S)
+        except TimeoutError:
+            log.warning("round_not_finished", waited_s=QUIESCE_TIMEOUT_S)
+        try:
+            await asyncio.wait_for(self.app.stop(), STOP_TIMEOUT_S)
+        except TimeoutError:
+            log.warning("app_not_stopped", waited_s=STOP_TIMEOUT_S)
+        await self.port.stop()
+
+
+def _build_app(options: EngineOptions) -> faust.App:
+    for server in options.bootstrap.split(","):
+        if not server.strip():
+            raise StartupError(f"KAFKA_BOOTSTRAP={options.bootstrap!r} names no broker; write host:port")
+    return faust.App(
+        options.names.group,
+        broker=[URL(f"kafka://{server.strip()}") for server in options.bootstrap.split(",")],
+        TableManager=EngineTables,
+        consumer_group_instance_id=options.instance,
+        broker_session_timeout=options.session_s,
+        broker_heartbeat_interval=options.session_s / HEARTBEATS_PER_SESSION,
+        broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
+        broker_check_crcs=False,
+        consumer_auto_offset_reset="earliest",
+        stream_recovery_delay=0.0,
+        stream_wait_empty=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=options.partitions,
+        table_standby_replicas=0,
+        store="memory://",
+        web_enabled=False,
+        autodiscover=False,
+    )
+
+
+def _subscribe(app: faust.App, topic: str) -> None:
+    """An agent that gets nothing keeps the topic subscribed, and partitioned like the changelog."""
+
+    @app.agent(app.topic(topic, key_type=bytes, value_type=bytes), name="progress")
+    async def progress(stream: Any) -> None:
+        async for _ in stream:
+            raise AssertionError("records of the input topic go through rounds")

@@ -1,0 +1,196 @@
+"""Topics: created by an admin step before anything runs, and checked by every worker at start (X9a)."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, for_code
+
+from processors.engine.errors import StartupError
+from processors.engine.names import Names
+from schemas.topics import (
+    CATALOG,
+    DERIVED,
+    EVENTS,
+    MAX_TOPIC_RECORD_BYTES,
+    OUTCOMES,
+    REJECTED,
+    TopicSpec,
+    full_name,
+    topic_specs,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+DEFAULT_REPLICATION: Final = 1
+
+CREATE_TIMEOUT_S: Final = 30.0
+TOPIC_ALREADY_EXISTS: Final = 36
+
+MIN_EVENTS_SEGMENT_MS: Final = 365 * 86_400_000
+"""Below this the segments of the input log are taken for Kafka's default of a week."""
+
+CHANGELOG_CONFIG: Final = {
+    "cleanup.policy": "compact",
+    "max.message.bytes": str(MAX_TOPIC_RECORD_BYTES),
+    # The open segment is never compacted: small ones, closed soon, keep recovery short.
+    "segment.bytes": str(32 * 1024 * 1024),
+    "segment.ms": "3600000",
+    "min.cleanable.dirty.ratio": "0.3",
+}
+
+
+class TopicState(msgspec.Struct, frozen=True):
+    """A topic as the cluster has it: partitions and all its settings."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+def all_specs(names: Names) -> list[TopicSpec]:
+    """Return every topic of an installation by its full name, the changelog included."""
+    specs = [TopicSpec(full_name(spec.name, names.prefix), spec.partitions, spec.config) for spec in topic_specs()]
+    return [*specs, TopicSpec(names.changelog, None, CHANGELOG_CONFIG)]
+
+
+@asynccontextmanager
+async def _admin(bootstrap: str) -> "AsyncIterator[AIOKafkaAdminClient]":
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="plaudit-admin")
+    try:
+        await admin.start()
+    except KafkaError as error:
+        await admin.close()
+        raise StartupError(f"Kafka at {bootstrap} does not answer ({error}). Is KAFKA_BOOTSTRAP right?") from error
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def create_topics(
+    bootstrap: str, names: Names, partitions: int, replication: int = DEFAULT_REPLICATION
+) -> list[str]:
+    """Create the topics that are not there; return their names once the cluster shows them.
+
+    Topics that exist are left as they are (see `check_topics`). StartupError, with the cluster's reason, if one is
+    refused.
+    """
+    specs = all_specs(names)
+    async with _admin(bootstrap) as admin:
+        present = await _partition_counts(admin)
+        missing = [spec for spec in specs if spec.name not in present]
+        if not missing:
+            return []
+        response = await admin.create_topics(
+            [
+                NewTopic(spec.name, spec.partitions or partitions, replication, topic_configs=spec.config)
+                for spec in missing
+            ]
+        )
+        for name, code, *more in response.topic_errors:
+            if code not in (0, TOPIC_ALREADY_EXISTS):
+                reason = next((text for text in more if text), for_code(code).__name__)
+                raise StartupError(f"the topic {name} cannot be created: {reason}")
+        await _wait_for(admin, {spec.name for spec in missing})
+        return [spec.name for spec in missing]
+
+
+async def describe_topics(bootstrap: str, names: Names) -> list[TopicState]:
+    """Return the topics of the installation that exist, in the order of `all_specs`."""
+    async with _admin(bootstrap) as admin:
+        counts = await _partition_counts(admin)
+        wanted = [spec.name for spec in all_specs(names) if spec.name in counts]
+        configs = await _configs(admin, wanted)
+    return [TopicState(name, counts[name], configs[name]) for name in wanted]
+
+
+async def check_topics(bootstrap: str, names: Names, partitions: int, *, allow_retention: bool = False) -> None:
+    """StartupError that names everything wrong with the topics: missing ones, partition counts, settings (X9a).
+
+    `allow_retention`: the operator has decided that the input log may forget.
+    """
+    topics = await describe_topics(bootstrap, names)
+    problems = find_problems(topics, names, partitions, allow_retention=allow_retention)
+    if problems:
+        raise StartupError("the topics do not fit:\n" + "\n".join(f"- {problem}" for problem in problems))
+
+
+def find_problems(
+    topics: Iterable[TopicState], names: Names, partitions: int, *, allow_retention: bool = False
+) -> list[str]:
+    """Return what is wrong with the topics, one sentence each."""
+    present = {topic.name: topic for topic in topics}
+    problems = []
+    for spec in all_specs(names):
+        topic = present.get(spec.name)
+        if topic is None:
+            problems.append(f"{spec.name} is missing. Create the topics first.")
+            continue
+        expected = spec.partitions or partitions
+        if topic.partitions != expected:
+            problems.append(
+                f"{topic.name} has {topic.partitions} partitions instead of {expected}. Set PLAUDIT_PARTITIONS to what "
+                "the topics have; the number cannot be changed later, because users would change their partition."
+            )
+    problems.extend(_setting_problems(present, names, allow_retention))
+    return problems
+
+
+def _setting_problems(present: dict[str, TopicState], names: Names, allow_retention: bool) -> list[str]:
+    wanted = [
+        *((name, "message.timestamp.type", "LogAppendTime") for name in (*DERIVED, OUTCOMES, REJECTED)),
+        (EVENTS, "message.timestamp.type", "CreateTime"),
+        (CATALOG, "cleanup.policy", "compact"),
+    ]
+    if not allow_retention:
+        wanted.append((EVENTS, "retention.ms", "-1"))
+    checks = [(full_name(name, names.prefix), key, value) for name, key, value in wanted]
+    problems = [
+        f"{topic} has {key}={present[topic].config.get(key)} instead of {value}. Change it with kafka-configs."
+        for topic, key, value in [*checks, (names.changelog, "cleanup.policy", "compact")]
+        if topic in present and present[topic].config.get(key) != value
+    ]
+    events = present.get(names.input)
+    segment_ms = int(events.config.get("segment.ms", "0")) if events is not None else MIN_EVENTS_SEGMENT_MS
+    if segment_ms < MIN_EVENTS_SEGMENT_MS:
+        problems.append(
+            f"{names.input} has segment.ms={segment_ms}. Records of history carry old timestamps and would open "
+            "segment after segment; set it to ten years (315360000000)."
+        )
+    return problems
+
+
+async def _partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
+    return {
+        topic["topic"]: len(topic["partitions"])
+        for topic in await admin.describe_topics(None)
+        if topic["error_code"] == 0
+    }
+
+
+async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    if not names:
+        return {}
+    responses: list[Any] = await admin.describe_configs(
+        [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    )
+    return {
+        name: {entry[0]: entry[1] for entry in entries}
+        for response in responses
+        for _, _, _, name, entries in response.resources
+    }
+
+
+async def _wait_for(admin: AIOKafkaAdminClient, names: set[str]) -> None:
+    deadline = time.monotonic() + CREATE_TIMEOUT_S
+    while not names <= set(await _partition_counts(admin)):
+        if time.monotonic() > deadline:
+            raise StartupError(f"the cluster does not show the new topics {sorted(names)} in {CREATE_TIMEOUT_S:.0f} s")
+        await asyncio.sleep(0.1)
