@@ -26,6 +26,7 @@ def command(records: str | None, catalog_path: str | None, limit: int | None) ->
     The sample is the history of one software project: 60,751 commits, 121,502 metric events. Data stays under
     PLAUDIT_HOME (.plaudit), servers stop at the end.
     """
+    from deploy.cli.support.console import called_as
     from deploy.cli.support.pipeline import installation, load
     from deploy.cli.support.report import report
     from deploy.settings import read_settings
@@ -33,10 +34,11 @@ def command(records: str | None, catalog_path: str | None, limit: int | None) ->
     with installation(read_settings()) as one:
         fed, catalog = load(one, records, catalog_path, limit)
         report(one, fed, catalog)
+    name = called_as()
     print(
         "\nNext:\n"
-        '  plaudit sql "SELECT * FROM points_balances ORDER BY total DESC LIMIT 10"\n'
-        "  plaudit user ID            one user: balances, level, streak, achievements, awards\n"
-        "  plaudit up                 the same installation, staying up; then publish to it and tail it"
+        f'  {name} sql "SELECT * FROM points_balances ORDER BY total DESC LIMIT 10"\n'
+        f"  {name} user ID            one user: balances, level, streak, achievements, awards\n"
+        f"  {name} up                 the same installation, staying up; then publish to it and tail it"
     )
     return DONE

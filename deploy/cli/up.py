@@ -45,15 +45,14 @@ def command(records: str | None, catalog_path: str | None, limit: int | None, no
 
 
 def _stay(one: "Installation") -> int:
-    from deploy.cli.support.console import note
+    from deploy.cli.support.console import called_as, note
     from deploy.cli.support.pipeline import addresses
 
     print("\nUp, with the clock on. Ctrl-C stops everything; data stays.")
     for name, address in addresses(one):
         print(f"  {name:<11}{address}")
-    print(
-        '  in another terminal: plaudit publish -, plaudit tail awards, plaudit user ID, plaudit sql "..."', flush=True
-    )
+    name = called_as()
+    print(f'  in another terminal: {name} publish -, {name} tail awards, {name} user ID, {name} sql "..."', flush=True)
     try:
         while True:
             one.check()

@@ -1,8 +1,10 @@
 """What a person sees: progress on standard error, tables on standard output. In a pipe both are plain or nothing."""
 
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -110,3 +112,15 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         print("  ".join(cells).rstrip())
+
+
+def called_as() -> str:
+    """Return what the user types to call this program: `plaudit`, or its path where it is not on the search path."""
+    called = Path(sys.argv[0])
+    found = shutil.which("plaudit")
+    if called.name != "plaudit" or (found is not None and Path(found).resolve() == called.resolve()):
+        return "plaudit"
+    try:
+        return str(called.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(called)
