@@ -1,6 +1,7 @@
 """A worker: engine, rules and clock in one process."""
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable
@@ -24,6 +25,9 @@ from processors.rules.settings import FoldSettings
 from schemas.topics import DEFAULT_PARTITIONS, DEFAULT_PREFIX
 
 log = structlog.get_logger(__name__)
+
+GC_THRESHOLDS: Final = (200_000, 20, 100)
+"""A round makes many objects without cycles; the default thresholds would walk all states over and over."""
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -98,6 +102,8 @@ def run_worker(options: WorkerOptions, *, clock: bool, rules: Rules | None = Non
     quiet_libraries(logging.WARNING)
     if options.metrics_port:
         start_http_server(options.metrics_port)
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     asyncio.run(_until_signal(options, clock, rules))
 
 

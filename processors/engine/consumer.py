@@ -71,7 +71,12 @@ class EngineThread(driver.AIOKafkaConsumerThread):
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Await `work` in the thread. Not Faust's method queue: its two workers could both be waiting for records."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.thread_loop))
+        try:
+            running = asyncio.run_coroutine_threadsafe(work, self.thread_loop)
+        except RuntimeError as error:  # its loop is closed
+            work.close()
+            raise ConsumerStoppedError() from error
+        return await asyncio.wrap_future(running)
 
     def member(self) -> GroupMember:
         """Return who we are in the group, right now. Only to be asked while the thread waits in a rebalance."""
@@ -230,10 +235,14 @@ class BatchConsumer(driver.Consumer):
     @Service.task
     async def _watch_membership(self) -> None:
         """Stop the worker if the group will not have it."""
-        while not self.should_stop:
+        while True:
             await self.sleep(MEMBERSHIP_CHECK_S)
+            if self.should_stop:
+                return
             try:
                 await self._thread.run(self._thread.in_thread_check_membership())
+            except ConsumerStoppedError:
+                return
             except KafkaError as error:
                 if self.should_stop or error.retriable:
                     log.warning("membership_trouble", error=repr(error))

@@ -138,11 +138,17 @@ class KafkaPort:
         if task is not None and not task.done():
             task.cancel()
             await asyncio.wait([task], timeout=DISCARD_TIMEOUT_S)
-        producer._message_accumulator.fail_all(KafkaError("the producer was given up"))
+        accumulator = producer._message_accumulator
+        accumulator.fail_all(KafkaError("the producer was given up"))
+        batches = [
+            *accumulator._pending_batches,
+            *(batch for queue in accumulator._batches.values() for batch in queue),
+        ]
+        futures = [future for batch in batches for future in (batch.future, batch._drain_waiter)]
+        for future in (*futures, producer._txn_manager._transaction_waiter):
+            if future is not None and future.done() and not future.cancelled():
+                future.exception()  # asked for, so that asyncio does not report it as forgotten
         await producer.client.close()
-        waiter = producer._txn_manager._transaction_waiter
-        if waiter is not None and waiter.done() and not waiter.cancelled():
-            waiter.exception()  # asked for, so that asyncio does not report it as forgotten
 
     async def restart(self) -> None:
         """Start anew: the open transaction is aborted before this returns."""

@@ -72,7 +72,7 @@ def check_event(event: MetricEvent, user: User | None, plan: Plan, at_ms: int) -
     given = event.user
     if isinstance(given, str):
         given = UserInput(id=given)
-    else:
+    elif user is None or given != user.given:
         check_user(given, user.state if user else None, plan, at_ms)
     attributes = event.attributes
     if attributes is UNSET:
@@ -100,6 +100,8 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
 
     A new user's first periods open at `at_ms` (C1, S27).
     """
+    if given == user.given:
+        return
     state = user.state
     changed = update_profile(user, given, at_ms)
     if given.tz is not UNSET and given.tz != state.tz:
@@ -113,6 +115,7 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
         timers.schedule(user, plan)
     if created or changed:
         effects.emit("user.upserted", UserUpserted(user=user.shown()), at_ms)
+    user.given = given
 
 
 def apply_event(
@@ -178,7 +181,7 @@ def apply_event(
         metric_id=metric.id,
         total=total,
         achievements=[achievement.show(instant_text(at_ms)) for achievement in done],
-        current_streak=streaks.show_streak(user, plan, extended=grown is not None),
+        current_streak=streaks.answer(user, plan, extended=grown is not None),
         points=points,
         leaderboards=_NOTHING,
         idempotency_key=key or UNSET,

@@ -41,19 +41,20 @@ class Partition:
 
     Attributes:
         number: of the partition.
-        counters: cumulative, for metrics: `applied`, `skipped_offsets`, `skipped_events`, `forgotten_ids`, and
+        counters: of committed rounds, cumulative, for metrics: `applied`, `skipped_offsets`, `skipped_events`, `forgotten_ids`, and
             `rejected.<reason>`.
     """
 
     def __init__(self, number: int, settings: FoldSettings, catalogs: CatalogStore) -> None:
         self.number = number
         self.counters: Tally[str] = Tally()
+        self._counted: Tally[str] = Tally()  # by the round in hand
         self._settings = settings
         self._catalogs = catalogs
         self._control = PartitionState()
         self._control_before: bytes = _encode(self._control)
         self._store = UserStore(settings.remembered_ids)
-        self._records = UserRecords(self._store, settings, self.counters)
+        self._records = UserRecords(self._store, settings, self._counted)
         self._plans: dict[str, Plan] = {}
 
     @property
@@ -88,12 +89,12 @@ class Partition:
             CatalogMissingError: before anything is touched; see CatalogStore.give_up.
         """
         if record.offset < self._control.next_offset:
-            self.counters["skipped_offsets"] += 1
+            self._counted["skipped_offsets"] += 1
             return True
         try:
             return self._apply(record, out, limit)
         except RejectedError as error:
-            self.counters[f"rejected.{error.reason}"] += 1
+            self._counted[f"rejected.{error.reason}"] += 1
             out.append(rejected(record, self._settings.topic, error))
             return True
 
@@ -285,10 +286,13 @@ class Partition:
     def commit(self) -> None:
         """The round's transaction is committed: it is the state now."""
         self._store.commit()
+        self.counters.update(self._counted)
+        self._counted.clear()
         self._control_before = _encode(self._control)
 
     def rollback(self) -> None:
         """The round's transaction is aborted: back to the state before it."""
         self._store.rollback()
+        self._counted.clear()
         self._control = _decoder.decode(self._control_before)
         self._plans = {}

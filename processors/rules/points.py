@@ -275,6 +275,7 @@ def _announce(
         _emit_changed(user, system, window, entry.awards, at_ms, effects, cause_of(entry) if due else None)
         window.until = now + THROTTLE_MS
         return
+    user.due = UNSET
     window.awards.extend(Raw(_encode(award)) for award in entry.awards)
     if len(window.awards) > MAX_COLLECTED_AWARDS:
         awards = [_award_decoder.decode(raw) for raw in window.awards]
@@ -324,3 +325,4 @@ def close_window(user: User, system: SystemPlan, effects: Effects) -> None:
     awards = [_award_decoder.decode(raw) for raw in window.awards]
     _emit_changed(user, system, window, awards, ended, effects, "window")
     window.until = ended + THROTTLE_MS
+    user.due = UNSET

@@ -63,7 +63,7 @@ def settle_due(user: User, plan: Plan, index: int, due_ms: int, effects: Effects
 def _settle(user: User, plan: Plan, index: int, outcome: Outcome, at_ms: int, effects: Effects) -> None:
     """Close the open period with an outcome and open the next one."""
     chain = user.state.chains[index]
-    user.settlement = msgspec.UNSET
+    user.streaks_changed()
     frequency = FREQUENCIES[index]
     start, length_before = chain.start, chain.length
     chain.settled = SettledPeriod(start, chain.sums, chain.met, length_before, chain.started)
@@ -145,7 +145,7 @@ def count_event(
             cause = "late_event"
         else:
             continue  # met long ago, or older than the last settled period: totals only (S66)
-        user.settlement = msgspec.UNSET
+        user.streaks_changed()
         if chain.length > chain.longest:
             chain.longest, chain.longest_at = chain.length, at_ms
         if frequency == plan.frequency:
@@ -217,6 +217,15 @@ def _changed(chain: Chain, frequency: Frequency) -> StreakChanged:
         longest=chain.longest,
         longest_at=None if chain.longest_at is None else instant_text(chain.longest_at),
     )
+
+
+def answer(user: User, plan: Plan, *, extended: bool) -> StreakObject:
+    """Return the streak object for an outcome; the usual one, not extended, is kept until the chains change."""
+    if extended:
+        return show_streak(user, plan, extended=True)
+    if user.streak is None:
+        user.streak = show_streak(user, plan, extended=False)
+    return user.streak
 
 
 def show_streak(user: User, plan: Plan, *, extended: bool, read: bool = False) -> StreakObject:

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from msgspec import UNSET
+
 from processors.rules import points, streaks
 from processors.rules.effects import Effects, instant_text
 from processors.rules.plan import Plan, SystemPlan, TimeTriggerPlan, matches
@@ -26,6 +28,7 @@ def schedule(user: User, plan: Plan) -> None:
             known = TimeTrigger(anchor, anchor + trigger.interval)
         schedule[trigger.reference] = known
     user.state.time_triggers = schedule
+    user.due = UNSET
 
 
 _Item = tuple[int, int, int, SystemPlan | TimeTriggerPlan | None]
@@ -78,12 +81,19 @@ def advance(user: User, plan: Plan, until: int, effects: Effects, limit: int, *,
     Returns:
         False if it stopped early.
     """
+    known = user.due
+    if known is None or (known is not UNSET and known > until):
+        return True
     delay_ms = plan.streak.settle_delay_seconds * SECOND_MS if plan.streak else 0
     while True:
         item = _next(user, plan)
-        if item is None or item[0] > until:
+        if item is None:
+            user.due = None
             return True
         due, kind, index, what = item
+        if due > until:
+            user.due = due
+            return True
         if kind == _SETTLE and delay_ms and due + delay_ms > until and (reached_ms is None or reached_ms < due):
             return True
         if len(effects.out) >= limit:

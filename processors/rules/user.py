@@ -9,7 +9,7 @@ from processors.rules.errors import RejectedError
 from processors.rules.plan import AchievementPlan, Plan, undeclared
 from processors.rules.zones import Zone, find_zone, zone_of
 from schemas.instants import format_instant, parse_day, parse_instant
-from schemas.outcome import UserObject
+from schemas.outcome import StreakObject, UserObject
 from schemas.records import UserInput
 from schemas.state import UserState
 
@@ -24,11 +24,26 @@ class User:
         state: what is stored.
         zone: zone of `state.tz`.
         pending: per counter id, the active achievements not completed yet, by value; valid for `plan`.
+        given: the user object applied last; the same again changes nothing.
         settlement: next period end and its chain as `streaks.due` found them; UNSET = not known.
+        due: instant of what is due next as `timers.advance` found it; UNSET = not known, None = nothing.
+        streak: the streak object as the last event showed it, not extended; None = not known.
         composites: those whose prerequisites are complete but which wait for their user filter; None = not known.
     """
 
-    __slots__ = ("_shown", "composites", "key", "pending", "plan", "settlement", "state", "zone")
+    __slots__ = (
+        "_shown",
+        "composites",
+        "due",
+        "given",
+        "key",
+        "pending",
+        "plan",
+        "settlement",
+        "state",
+        "streak",
+        "zone",
+    )
 
     def __init__(self, key: bytes, state: UserState) -> None:
         self.key = key
@@ -37,7 +52,10 @@ class User:
         self.plan: Plan | None = None
         self.pending: dict[str, list[AchievementPlan]] = {}
         self.composites: list[AchievementPlan] | None = None
+        self.given: UserInput | None = None
         self.settlement: tuple[int, int] | UnsetType | None = UNSET
+        self.due: int | UnsetType | None = UNSET
+        self.streak: StreakObject | None = None
         self._shown: UserObject | None = None
 
     def use(self, plan: Plan) -> None:
@@ -46,13 +64,20 @@ class User:
             self.plan = plan
             self.pending = {}
             self.composites = None
-            self.settlement = UNSET
+            self.given = None
+            self.streaks_changed()
+
+    def streaks_changed(self) -> None:
+        """Drop what was derived from the streak chains."""
+        self.settlement = UNSET
+        self.due = UNSET
+        self.streak = None
 
     def changed(self) -> None:
         """Drop what was derived from profile fields."""
         self._shown = None
         self.zone = zone_of(self.state.tz)
-        self.settlement = UNSET
+        self.streaks_changed()
 
     def shown(self) -> UserObject:
         """Return the user as events show it."""
