@@ -1,8 +1,9 @@
-"""Prometheus metrics of the engine, and the observer that feeds them."""
+"""Prometheus metrics of the engine, and the observer that feeds them; what must not pass unseen is logged too."""
 
 from collections.abc import Mapping
 from typing import Final
 
+import structlog
 from prometheus_client import Counter, Histogram
 
 from processors.engine.fold import Fold
@@ -20,6 +21,8 @@ RECOVERIES: Final = Histogram(
     "plaudit_recovery_seconds", "Duration of recoveries", buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300)
 )
 RECOVERY_RECORDS: Final = Counter("plaudit_recovery_records", "Changelog records read in recoveries")
+
+log = structlog.get_logger(__name__)
 
 REJECTED_PREFIX: Final = "rejected."
 SKIPPED_NAME: Final = "skipped_offsets"
@@ -50,7 +53,10 @@ class Metrics:
             before = seen.get(name, 0)
             more = value - before if value >= before else value  # a smaller one is a new fold's
             if more and name.startswith(REJECTED_PREFIX):
-                REJECTED.labels(name.removeprefix(REJECTED_PREFIX)).inc(more)
+                reason = name.removeprefix(REJECTED_PREFIX)
+                REJECTED.labels(reason).inc(more)
+                log.warning("records_rejected", reason=reason, count=more, partition=partition)
             elif more and name == SKIPPED_NAME:
                 SKIPPED.inc(more)
+                log.error("records_skipped_by_offset", count=more, partition=partition)
             seen[name] = value
