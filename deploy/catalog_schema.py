@@ -7,7 +7,9 @@ holds between fields (references, unique keys, circles) is left to the check.
 from typing import Any, Final
 
 from schemas.catalog import WEEKDAYS
-from schemas.catalog_file import CURRENCIES, MAX_DAYS_OFF, MAX_FREEZES, MAX_MULTIPLIER, MAX_TRIGGER_POINTS
+from schemas.catalog_file import CURRENCIES
+from schemas.catalog_points import MAX_MULTIPLIER, MAX_TRIGGER_POINTS
+from schemas.catalog_streak import MAX_DAYS_OFF, MAX_FREEZES
 from schemas.numbers import MAX_POINTS
 
 Json = dict[str, Any]
