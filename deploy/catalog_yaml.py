@@ -140,7 +140,7 @@ def unsupported(catalog: Catalog) -> list[Issue]:
 
     Such a catalog must not be published: it would be in force with these settings ignored.
     """
-    issues = [
+    return [
         Issue(
             f"achievements[{index}].trigger",
             f"achievements of type 'anniversary' ({achievement.id!r}) are not carried out before {_NEXT_VERSION}; "
@@ -149,15 +149,3 @@ def unsupported(catalog: Catalog) -> list[Issue]:
         for index, achievement in enumerate(catalog.achievements)
         if achievement.trigger == "anniversary" and achievement.status != "inactive"
     ]
-    streak = catalog.streak
-    if streak is None:
-        return issues
-    asked = {
-        "freezes": streak.freezes is not None and (streak.freezes.max_count > 0 or streak.freezes.start_count > 0),
-        "daysOff": bool(streak.days_off),
-        "customizationEnabled": streak.customization_enabled,
-    }
-    for name, value in asked.items():
-        if value:
-            issues.append(Issue(f"streak.{name}", f"is not carried out before {_NEXT_VERSION}; leave it out"))
-    return issues

@@ -16,17 +16,22 @@ class Counter(msgspec.Struct, array_like=True, gc=False):
 
 
 class SettledPeriod(msgspec.Struct, array_like=True, gc=False):
-    """Snapshot of the last settled period, the only one a late event may repair (S66)."""
+    """Snapshot of the last settled period, the only one a late event may repair (S66); `frozen` if a freeze kept it (S67)."""
 
     start: int
     sums: dict[str, int]
     met: bool
     length_before: int
     started_before: int | None
+    frozen: bool = False
 
 
 class Chain(msgspec.Struct, array_like=True, gc=False):
-    """One streak chain (streaks.md section 4). `start` is the first day of the open period."""
+    """One streak chain (streaks.md section 4).
+
+    `start` is the first day of the open period, `extended_at` what S32 shows, `increased_at` the latest increase, which a
+    loss does not clear (S73), `reset` tells that the open period saw a reset (S75).
+    """
 
     start: int
     sums: dict[str, int] = {}
@@ -38,6 +43,24 @@ class Chain(msgspec.Struct, array_like=True, gc=False):
     settled: SettledPeriod | None = None
     longest: int = 0
     longest_at: int | None = None
+    increased_at: int | None = None
+    reset: bool = False
+
+
+class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A settled period with a length, as restore looks back on it (S72): first day, length, start of the chain."""
+
+    start: int
+    length: int
+    started: int | None
+
+
+class Pause(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A pause: inclusive range of local dates (S49)."""
+
+    id: str
+    start: int
+    end: int
 
 
 class TimeTrigger(msgspec.Struct, array_like=True, gc=False):
@@ -61,7 +84,9 @@ class UserState(msgspec.Struct, array_like=True, gc=False):
 
     `subscribe` is None as long as it was never set explicitly (U6). `append` is the append time of the user's latest
     record (X5). `totals` is by metric key, `counters` by counter id of the plan, `balances` by system key,
-    `completions` by achievement id, `time_triggers` by trigger reference, `windows` by system key.
+    `completions` by achievement id, `time_triggers` by trigger reference, `windows` by system key. `freezes` is the balance
+    (S37), `freeze_anchor` the instant accumulation counts from and `freeze_next` its next due day (S42). The `streak_` fields
+    are preferences; None = the setting of the account (S79).
     """
 
     tenant: str
@@ -84,6 +109,14 @@ class UserState(msgspec.Struct, array_like=True, gc=False):
     chains: list[Chain] = []
     time_triggers: dict[str, TimeTrigger] = {}
     windows: dict[str, Window] = {}
+    freezes: int = 0
+    freeze_anchor: int | None = None
+    freeze_next: int | None = None
+    pauses: list[Pause] = []
+    streak_enabled: bool = True
+    streak_mode: str | None = None
+    streak_goals: list[tuple[str, int]] | None = None
+    streak_days_off: list[int] | None = None
 
 
 class PartitionState(msgspec.Struct, array_like=True, gc=False):

@@ -3,7 +3,8 @@
 from processors.rules.effects import Effects, instant_text
 from processors.rules.plan import AchievementPlan, CounterPlan, Plan, matches
 from processors.rules.user import User
-from schemas.derived import AchievementCompleted
+from schemas.catalog import FREQUENCIES
+from schemas.derived import AchievementBackdated, AchievementCompleted
 from schemas.ids import derived_id
 
 
@@ -75,6 +76,65 @@ def complete(
         user.composites = None
         reached = _ready_composites(user, plan)
     return done
+
+
+def backdate(user: User, plan: Plan, at_ms: int, effects: Effects) -> None:
+    """Complete silently what a new version activated or edited and the user meets already (A22-A26).
+
+    `achievedAt` is the instant of the version. Composites follow if a gained completion leads to them (C17).
+    """
+    state = user.state
+    gained: set[str] = set()
+    reached = _met_metrics(user, plan) + _met_streaks(user, plan) or _met_composites(user, plan, gained)
+    while reached:
+        for achievement in reached:
+            state.completions[achievement.id] = at_ms
+            gained.add(achievement.id)
+            data = AchievementBackdated(achievement=achievement.show(instant_text(at_ms)))
+            effects.emit_due("achievement.backdated", data, at_ms, achievement.id)
+        reached = _met_composites(user, plan, gained)
+    if gained:
+        user.pending, user.composites = {}, None
+
+
+def _met_metrics(user: User, plan: Plan) -> list[AchievementPlan]:
+    """Return the changed metric achievements whose counter suffices, by value, then id (A24, F6)."""
+    state = user.state
+    found = []
+    for metric in plan.metrics.values():
+        for counter in (metric.total, *metric.filtered):
+            held = state.counters.get(counter.id) if counter.filter else state.totals.get(metric.key)
+            total = held.total if held else 0
+            found += [a for a in counter.achievements if a.value <= total and _may_gain(user, plan, a)]
+    return sorted(found, key=lambda a: (a.value, a.id.encode()))
+
+
+def _met_streaks(user: User, plan: Plan) -> list[AchievementPlan]:
+    """Return the changed streak achievements that the present length meets (A24)."""
+    chains = user.state.chains
+    length = chains[FREQUENCIES.index(plan.frequency)].length if chains else 0
+    return [a for a in plan.streak_achievements if a.achievement.streak_length <= length and _may_gain(user, plan, a)]
+
+
+def _met_composites(user: User, plan: Plan, gained: set[str]) -> list[AchievementPlan]:
+    """Return one round of composites that were changed, or that a gained completion leads to (A26, C17)."""
+    completions = user.state.completions
+    return [
+        composite
+        for composite in plan.composites
+        if composite.id not in completions
+        and (composite.id in plan.changed_achievements or not gained.isdisjoint(composite.achievement.achievement_ids))
+        and all(required in completions for required in composite.achievement.achievement_ids)
+        and matches(composite.user_filter, user.state.attributes)
+    ]
+
+
+def _may_gain(user: User, plan: Plan, achievement: AchievementPlan) -> bool:
+    return (
+        achievement.id in plan.changed_achievements
+        and achievement.id not in user.state.completions
+        and matches(achievement.user_filter, user.state.attributes)
+    )
 
 
 def _ready_composites(user: User, plan: Plan) -> list[AchievementPlan]:

@@ -3,9 +3,9 @@
 from typing import Final
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, UnsetType
 
-from processors.rules import achievements, streaks, timers
+from processors.rules import achievements, freezes, streak_requests, streak_views, streaks, timers
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
 from processors.rules.memory import Memory, digest
@@ -16,8 +16,19 @@ from processors.rules.zones import zone_of
 from schemas.derived import Cause, MetricChanged, UserUpserted
 from schemas.instants import format_day
 from schemas.numbers import MAX_TOTAL, NotANumberError, ValueOutOfRangeError, format_scaled, parse_scaled
-from schemas.outcome import CompletionOutcome, EventOutcome, IdentifyOutcome, PointsEntry
-from schemas.records import MAX_IDEMPOTENCY_KEY_LENGTH, CompleteAchievement, MetricEvent, UserInput
+from schemas.outcome import CompletionOutcome, EventOutcome, IdentifyOutcome, Issue, PointsEntry
+from schemas.records import (
+    MAX_IDEMPOTENCY_KEY_LENGTH,
+    CompleteAchievement,
+    GrantFreeze,
+    MetricEvent,
+    PauseStreak,
+    Preferences,
+    ResetStreak,
+    RestoreStreak,
+    UnpauseStreak,
+    UserInput,
+)
 from schemas.state import Counter
 
 NO_ATTRIBUTES: Final[dict[str, str]] = {}
@@ -25,10 +36,11 @@ _NOTHING: Final[dict[str, Raw]] = {}
 
 
 class Applied(msgspec.Struct, frozen=True, gc=False):
-    """What applying a record gave: status as the HTTP call would answer, the outcome, how many ids were forgotten."""
+    """What applying a record gave: status as the HTTP call would answer, the outcome, issues of an admin request."""
 
     status: int
-    outcome: EventOutcome | CompletionOutcome | IdentifyOutcome
+    outcome: EventOutcome | CompletionOutcome | IdentifyOutcome | None
+    issues: list[Issue] | UnsetType = UNSET
 
 
 class CheckedEvent(msgspec.Struct, frozen=True, gc=False):
@@ -109,12 +121,15 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
             streaks.change_zone(user, plan, zone_of(given.tz), effects.at, effects)
         state.tz = given.tz
         touch(user, at_ms)
+        if not created:
+            freezes.zone_changed(user, plan, effects.at, effects)
         changed = True
+    if created or changed:
+        effects.emit("user.upserted", UserUpserted(user=user.shown()), at_ms)
     if created:
         streaks.open_chains(user, plan, at_ms)
         timers.schedule(user, plan)
-    if created or changed:
-        effects.emit("user.upserted", UserUpserted(user=user.shown()), at_ms)
+        freezes.grant_initial(user, plan, at_ms, effects)
     user.given = given
 
 
@@ -181,7 +196,7 @@ def apply_event(
         metric_id=metric.id,
         total=total,
         achievements=[achievement.show(instant_text(at_ms)) for achievement in done],
-        current_streak=streaks.answer(user, plan, extended=grown is not None),
+        current_streak=streak_views.answer(user, plan, extended=grown is not None),
         points=points,
         leaderboards=_NOTHING,
         idempotency_key=key or UNSET,
@@ -198,7 +213,7 @@ def _replay(user: User, checked: CheckedEvent, original: str, plan: Plan) -> App
         metric_id=checked.metric.id,
         total=Raw(format_scaled(counter.total if counter else 0).encode()),
         achievements=[],
-        current_streak=streaks.show_streak(user, plan, extended=False),
+        current_streak=streak_views.show_streak(user, plan, extended=False),
         points={},
         leaderboards=_NOTHING,
         idempotency_key=checked.idempotency_key,
@@ -287,21 +302,30 @@ def apply_identify(
     return Applied(200, IdentifyOutcome(user=user.shown(), points=points))
 
 
-def check_completion(record: CompleteAchievement, user: User | None, plan: Plan, at_ms: int) -> Applied | None:
-    """Validate a completion by call in the order of C5; a repeat is answered here (A21).
+def check_completion(record: CompleteAchievement, user: User | None, plan: Plan, at_ms: int) -> None:
+    """Validate a completion by call: the user object, then the key (C5).
 
     Raises:
-        RejectedError: user errors, unknown_achievement, achievement_locked, attributes_mismatch.
+        RejectedError: user errors, unknown_achievement (A20).
     """
-    given = given_user(record.user)
-    check_user(given, user.state if user else None, plan, at_ms)
+    check_user(given_user(record.user), user.state if user else None, plan, at_ms)
     achievement = plan.by_key.get(record.achievement)
-    achieved_ms = user.state.completions.get(achievement.id) if achievement and user else None
-    if achievement is None or (achievement.status == "inactive" and achieved_ms is None):
+    if achievement is None or achievement.status == "inactive":
         known = ", ".join(sorted(key for key, known in plan.by_key.items() if known.status == "active")) or "none"
         raise RejectedError(
             "unknown_achievement", f"no API achievement has the key {record.achievement[:80]!r}; active keys: {known}"
         )
+
+
+def look_up_completion(record: CompleteAchievement, user: User | None, plan: Plan) -> Applied | None:
+    """Return the answer to a repeat (A21), None if there is something to complete; what was due is done (F8).
+
+    Raises:
+        RejectedError: achievement_locked (A19), attributes_mismatch (A20).
+    """
+    given = given_user(record.user)
+    achievement = plan.by_key[record.achievement]
+    achieved_ms = user.state.completions.get(achievement.id) if user else None
     if user is not None and achieved_ms is not None:
         shown = plan.show_achievement(achievement, instant_text(achieved_ms))
         completion = achievements.completion_id(user, achievement.id)
@@ -313,9 +337,9 @@ def check_completion(record: CompleteAchievement, user: User | None, plan: Plan,
     attributes = dict(user.state.attributes) if user else {}
     attributes.update(given.attributes if given.attributes is not UNSET else {})
     if not matches(achievement.user_attributes, attributes):
+        needed = dict(achievement.user_attributes)
         raise RejectedError(
-            "attributes_mismatch",
-            f"the user lacks what achievement {record.achievement!r} requires: {dict(achievement.user_attributes)}",
+            "attributes_mismatch", f"the user lacks what achievement {record.achievement!r} requires: {needed}"
         )
     return None
 
@@ -337,6 +361,55 @@ def apply_completion(
         points=points,
     )
     return Applied(201, outcome)
+
+
+StreakRequest = GrantFreeze | PauseStreak | UnpauseStreak | RestoreStreak | ResetStreak | Preferences
+
+
+def check_request(record: StreakRequest, user: User | None, plan: Plan) -> Applied | None:
+    """Validate a request about streaks; one for an unknown user is answered here (S36, S45, U13).
+
+    Raises:
+        RejectedError: bad_request, invalid_preferences, unknown_user.
+    """
+    if isinstance(record, PauseStreak):
+        streak_requests.check_pause(record)
+    elif isinstance(record, Preferences):
+        streak_requests.check_preferences(record, plan)
+        if user is None:
+            raise RejectedError(
+                "unknown_user", f"user {given_user(record.user).id[:80]!r} does not exist; identify it first"
+            )
+    if user is None:
+        return _with_issue(record, ("error", "User does not exist"))
+    return None
+
+
+def apply_request(user: User, record: StreakRequest, plan: Plan, at_ms: int, effects: Effects) -> Applied:
+    """Carry out a request about streaks (S45, S49-S54, S71-S76, S79-S82)."""
+    refused: streak_requests.Refusal | None = None
+    if isinstance(record, GrantFreeze):
+        refused = freezes.grant(user, plan, at_ms, effects)
+    elif isinstance(record, PauseStreak):
+        refused = streak_requests.pause(user, record, effects.at)
+    elif isinstance(record, UnpauseStreak):
+        refused = streak_requests.unpause(user, record.id)
+    elif isinstance(record, RestoreStreak):
+        refused = streak_requests.restore(user, plan, at_ms, effects.at, effects)
+    elif isinstance(record, ResetStreak):
+        refused = streak_requests.reset(user, plan, at_ms, effects.at, effects)
+    else:
+        streak_requests.prefer(user, record, plan, effects.at, at_ms, effects)
+        return Applied(200, None)
+    if refused is not None:
+        return _with_issue(record, refused)
+    return Applied(200 if isinstance(record, UnpauseStreak | ResetStreak) else 201, None, [])
+
+
+def _with_issue(record: StreakRequest, refused: tuple[str, str]) -> Applied:
+    severity, message = refused
+    named = record.id if isinstance(record, PauseStreak | UnpauseStreak) else given_user(record.user).id
+    return Applied(200, None, [Issue(named, "error" if severity == "error" else "warning", message)])
 
 
 def create(user_key: bytes, given: UserInput, tenant: str, plan: Plan, at_ms: int, append_ms: int) -> User:

@@ -27,6 +27,7 @@ STATUS: Final = {
     "achievement_locked": 422,
     "attributes_mismatch": 422,
     "invalid_sign_up_date": 422,
+    "invalid_preferences": 422,
 }
 """HTTP status of each reason code, as the synchronous call would answer."""
 

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from processors.rules import timers
+from processors.rules.achievements import backdate
 from processors.rules.catalogs import CatalogStore
 from processors.rules.decode import decode, loose_user_id
 from processors.rules.effects import Effects, instant_text
@@ -213,18 +214,21 @@ class Partition:
             if self.plan(tenant) is not None and not self._run_due(record, at, out, limit, tenant):
                 return False
             self._control.switching = (tenant, version, "")
-        return self._reschedule_all(tenant, version, plan, limit)
+        return self._move_users(record, tenant, version, plan, at, out, limit)
 
-    def _reschedule_all(self, tenant: str, version: str, plan: Plan, limit: int) -> bool:
-        """Give every user of the tenant the new plan's schedule, at most `limit` users per slice."""
+    def _move_users(
+        self, record: LogRecord, tenant: str, version: str, plan: Plan, at: int, out: list[Emission], limit: int
+    ) -> bool:
+        """Give every user of the tenant the new plan's schedule and what it backdates, in slices, by key (A22, P25)."""
         assert self._control.switching is not None
+        append = max(record.timestamp_ms, self._control.tick or record.timestamp_ms)
         last = bytes.fromhex(self._control.switching[2])
         prefix = f"{tenant}\0".encode() if tenant else b""
-        touched = 0
+        moved = 0
         for key in self.keys():
             if key <= last or not key.startswith(prefix):
                 continue
-            if touched >= limit:
+            if moved >= limit or len(out) >= limit:
                 self._control.switching = (tenant, version, last.hex())
                 return False
             user = self._store.get(key)
@@ -232,10 +236,12 @@ class Partition:
             last = key
             if user.state.tenant != tenant:
                 continue
-            touched += 1
+            moved += 1
             self._store.touch(key)
-            timers.schedule(user, plan)
             user.use(plan)
+            timers.schedule(user, plan)
+            if plan.changed_achievements:
+                backdate(user, plan, at, Effects(out, user, self._settings.environment, None, append))
             self._store.reschedule(key)
         self._control.switching = None
         self._control.catalogs[tenant] = version

@@ -183,11 +183,10 @@ class Plan:
         self.at = at
         self.event_attributes = frozenset(catalog.event_attributes)
         self.user_attributes = frozenset(catalog.user_attributes)
-        self.streak: StreakSettings | None = catalog.streak
-        self.frequency: Frequency = catalog.streak.frequency if catalog.streak else "daily"
-        self.streak_goals = [(m.key, m.threshold) for m in catalog.streak.metrics] if catalog.streak else []
-        self.needs_all = catalog.streak is not None and catalog.streak.evaluation_mode == "AND"
-        self.week_start = catalog.streak.week_start if catalog.streak else 0
+        self.streak: StreakSettings = catalog.streak or StreakSettings()  # without metrics nothing is ever met (S18)
+        self.frequency: Frequency = self.streak.frequency
+        self.accumulation_since = self._accumulation_since(previous)
+        self.week_start = self.streak.week_start
         self.metric_names = {metric.key: metric for metric in catalog.metrics}
         self.metrics = {metric.key: MetricPlan(metric) for metric in catalog.metrics if metric.status == "active"}
         self.system_created: dict[str, int] = {}
@@ -198,6 +197,7 @@ class Plan:
         self.by_key: dict[str, Achievement] = {}
         self.streak_achievements: list[AchievementPlan] = []
         self.composites: list[AchievementPlan] = []
+        self.changed_achievements = self._changed_achievements(previous)
         names = {achievement.id: achievement.name for achievement in catalog.achievements}
         for achievement in catalog.achievements:
             self._add_achievement(achievement)
@@ -205,9 +205,31 @@ class Plan:
             self._add_system(system, previous, names)
         self._sort()
 
+    def _changed_achievements(self, previous: "Plan | None") -> frozenset[str]:
+        """Return the active achievements that this version activates or edits: existing users are checked (A22)."""
+        if previous is None:
+            return frozenset()
+        before = {achievement.id: achievement for achievement in previous.catalog.achievements}
+        return frozenset(
+            achievement.id
+            for achievement in self.catalog.achievements
+            if achievement.status == "active" and before.get(achievement.id) != achievement
+        )
+
+    def _accumulation_since(self, previous: "Plan | None") -> int:
+        """Return when accumulation of freezes was enabled or its interval changed (S42, C38)."""
+        freezes = self.streak.freezes
+        before = previous.streak.freezes if previous is not None else None
+        interval = freezes.auto_earn_interval if freezes else None
+        if previous is None or interval is None or before is None or before.auto_earn_interval != interval:
+            return self.at
+        return previous.accumulation_since
+
     def _add_achievement(self, achievement: Achievement) -> None:
         if achievement.key is not None and achievement.trigger == "api":
             self.by_key[achievement.key] = achievement
+        if achievement.trigger == "metric" and achievement.metric in self.metrics:
+            self._counter(achievement.metric, achievement.event_attributes)  # counts whatever the status (A24)
         plan = AchievementPlan(achievement, self._show_achievement(achievement))
         if achievement.status != "active":
             return
@@ -226,6 +248,8 @@ class Plan:
         for trigger in system.triggers:
             created, updated, anchor = self._times(system, trigger, previous)
             self.trigger_times[system.key, trigger.id] = created, updated, anchor
+            if trigger.metric in self.metrics:
+                self._counter(trigger.metric, trigger.event_attributes)  # counts whatever the status (P17)
             if trigger.status == "active" and system.status == "active":
                 self._add_trigger(plan, trigger, created, updated, anchor, names)
         if system.status == "active":

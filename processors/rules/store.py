@@ -8,10 +8,13 @@ import msgspec
 from processors.rules import timers
 from processors.rules.memory import EVENT_IDS, IDEMPOTENCY_KEYS, Memory
 from processors.rules.user import User
-from schemas.state import UserState
+from schemas.state import Row, UserState
 
 USER_PREFIX: Final = b"u"
 """First byte of the changelog key of a user's state; ids have EVENT_IDS or IDEMPOTENCY_KEYS and a chunk number."""
+
+HISTORY_PREFIX: Final = b"h"
+"""First byte of the changelog key of a user's settled rows: they grow, and change only at settlements."""
 
 NEVER: Final = 2**63 - 1
 
@@ -20,6 +23,11 @@ _DUE_BYTES: Final = 8
 
 _encode: Final = msgspec.json.Encoder().encode
 _decoder: Final = msgspec.json.Decoder(UserState)
+_history_decoder: Final = msgspec.json.Decoder(list[list[Row]])
+
+
+Saved = tuple[bytes, list[list[Row]], bool]
+"""A user's state and settled rows at one moment."""
 
 
 class _Entry:
@@ -28,10 +36,11 @@ class _Entry:
     The stored form is the next due instant in 8 bytes, then JSON, so that recovery need not decode it for the timers.
     """
 
-    __slots__ = ("due", "stored", "user")
+    __slots__ = ("due", "history", "stored", "user")
 
-    def __init__(self, stored: bytes | None, user: User | None) -> None:
+    def __init__(self, stored: bytes | None, user: User | None, history: bytes | None = None) -> None:
         self.stored = stored
+        self.history = history  # settled rows, as the changelog has them; a key of their own
         self.user = user
         self.due = NEVER if stored is None else int.from_bytes(stored[:_DUE_BYTES], signed=True)
 
@@ -48,6 +57,8 @@ class UserStore:
         ] = []  # (due, key); entries that no longer match a user's due are passed over
         self._touched: dict[bytes, bytes | None] = {}  # key -> stored form before the round
         self._prepared: dict[bytes, bytes] = {}
+        self._prepared_histories: dict[bytes, bytes] = {}
+        self._histories: dict[bytes, bytes] = {}
 
     # recovery
 
@@ -58,13 +69,23 @@ class UserStore:
             if value is None:
                 self._entries.pop(key[1:], None)
             else:
-                self._entries[key[1:]] = _Entry(value, None)
+                before = self._entries.get(key[1:])
+                self._entries[key[1:]] = _Entry(
+                    value, None, before.history if before else self._histories.pop(key[1:], None)
+                )
+        elif kind == HISTORY_PREFIX:
+            entry = self._entries.get(key[1:])
+            if entry is not None:
+                entry.history = value
+            elif value is not None:
+                self._histories[key[1:]] = value  # its user comes later
         elif kind in (EVENT_IDS, IDEMPOTENCY_KEYS):
             chunk = int.from_bytes(key[1 : 1 + _CHUNK_NUMBER_BYTES])
             self.memory(key[1 + _CHUNK_NUMBER_BYTES :]).of(kind).load(chunk, value)
 
     def loaded(self) -> None:
         """Recovery has ended: rebuild the timers."""
+        self._histories = {}
         self._heap = [(entry.due, key) for key, entry in self._entries.items() if entry.due != NEVER]
         heapq.heapify(self._heap)
 
@@ -78,6 +99,8 @@ class UserStore:
         if entry.user is None:
             assert entry.stored is not None
             entry.user = User(key, _decoder.decode(entry.stored[_DUE_BYTES:]))
+            if entry.history is not None:
+                entry.user.history = _history_decoder.decode(entry.history)
         return entry.user
 
     def add(self, user: User) -> None:
@@ -85,15 +108,17 @@ class UserStore:
         self._entries[user.key] = _Entry(None, user)
         self.touch(user.key)
 
-    def put_back(self, key: bytes, saved: bytes) -> User:
+    def put_back(self, key: bytes, saved: Saved) -> User:
         """Replace a touched user's state by what `save` returned."""
-        user = self._entries[key].user = User(key, _decoder.decode(saved))
+        state, history, history_changed = saved
+        user = self._entries[key].user = User(key, _decoder.decode(state))
+        user.history, user.history_changed = history, history_changed
         return user
 
     @staticmethod
-    def save(user: User) -> bytes:
+    def save(user: User) -> Saved:
         """Return the state as it is now, for `put_back`."""
-        return _encode(user.state)
+        return _encode(user.state), [list(rows) for rows in user.history], user.history_changed
 
     def touch(self, key: bytes) -> None:
         """Note that the round changes the user."""
@@ -164,13 +189,16 @@ class UserStore:
         """Return the changelog records of what the round touched."""
         self.reschedule_touched()
         records: list[tuple[bytes, bytes | None]] = []
-        self._prepared = {}
+        self._prepared, self._prepared_histories = {}, {}
         for key in self._touched:
             entry = self._entries[key]
             assert entry.user is not None
             stored = entry.due.to_bytes(_DUE_BYTES, signed=True) + _encode(entry.user.state)
             self._prepared[key] = stored
             records.append((USER_PREFIX + key, stored))
+            if entry.user.history_changed:
+                history = self._prepared_histories[key] = _encode(entry.user.history)
+                records.append((HISTORY_PREFIX + key, history))
             memory = self._memories.get(key)
             if memory is not None:
                 for kind in (EVENT_IDS, IDEMPOTENCY_KEYS):
@@ -182,12 +210,18 @@ class UserStore:
         """What the round did is the state now."""
         for key, stored in self._prepared.items():
             self._entries[key].stored = stored
+            history = self._prepared_histories.get(key)
+            if history is not None:
+                entry = self._entries[key]
+                entry.history = history
+                if entry.user is not None:
+                    entry.user.history_changed = False
             memory = self._memories.get(key)
             if memory is not None:
                 memory.event_ids.commit()
                 memory.keys.commit()
         self._touched.clear()
-        self._prepared = {}
+        self._prepared, self._prepared_histories = {}, {}
 
     def rollback(self) -> None:
         """Back to the state before the round."""
@@ -195,7 +229,7 @@ class UserStore:
             if stored is None:
                 self._entries.pop(key, None)
             else:
-                entry = self._entries[key] = _Entry(stored, None)
+                entry = self._entries[key] = _Entry(stored, None, self._entries[key].history)
                 if entry.due != NEVER:
                     heapq.heappush(self._heap, (entry.due, key))
             memory = self._memories.get(key)
@@ -203,4 +237,4 @@ class UserStore:
                 memory.event_ids.rollback()
                 memory.keys.rollback()
         self._touched.clear()
-        self._prepared = {}
+        self._prepared, self._prepared_histories = {}, {}

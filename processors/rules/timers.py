@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import UNSET
 
-from processors.rules import points, streaks
+from processors.rules import freezes, points, streaks
 from processors.rules.effects import Effects, instant_text
 from processors.rules.plan import Plan, SystemPlan, TimeTriggerPlan, matches
 from processors.rules.points import Firing, pay
@@ -14,7 +14,7 @@ from schemas.instants import SECOND_MS
 from schemas.state import TimeTrigger
 
 _NEVER: Final = 2**63
-_SETTLE, _WINDOW, _TICK = range(3)  # order at one instant: S9, then C23, then F1(3)
+_SETTLE, _FREEZE, _WINDOW, _TICK = range(4)  # order at one instant: S9, then C23, then F1(3)
 
 
 def schedule(user: User, plan: Plan) -> None:
@@ -28,6 +28,7 @@ def schedule(user: User, plan: Plan) -> None:
             known = TimeTrigger(anchor, anchor + trigger.interval)
         schedule[trigger.reference] = known
     user.state.time_triggers = schedule
+    freezes.start_accumulation(user, plan)
     user.due = UNSET
 
 
@@ -43,6 +44,10 @@ def _next(user: User, plan: Plan) -> _Item | None:
     if settle is not None:
         first = settle[0]
         item = first, _SETTLE, settle[1], None
+    freeze = freezes.due(user, plan)
+    if freeze is not None and freeze < first:
+        first = freeze
+        item = first, _FREEZE, 0, None
     for key, window in user.state.windows.items():
         if window.awards and window.until <= first:
             system = plan.systems.get(key)
@@ -68,7 +73,7 @@ def next_due(user: User, plan: Plan) -> int | None:
     item = _next(user, plan)
     if item is None:
         return None
-    delay_ms = plan.streak.settle_delay_seconds * SECOND_MS if plan.streak and item[1] == _SETTLE else 0
+    delay_ms = plan.streak.settle_delay_seconds * SECOND_MS if item[1] == _SETTLE else 0
     return item[0] + delay_ms
 
 
@@ -84,7 +89,7 @@ def advance(user: User, plan: Plan, until: int, effects: Effects, limit: int, *,
     known = user.due
     if known is None or (known is not UNSET and known > until):
         return True
-    delay_ms = plan.streak.settle_delay_seconds * SECOND_MS if plan.streak else 0
+    delay_ms = plan.streak.settle_delay_seconds * SECOND_MS
     while True:
         item = _next(user, plan)
         if item is None:
@@ -100,6 +105,8 @@ def advance(user: User, plan: Plan, until: int, effects: Effects, limit: int, *,
             return False
         if kind == _SETTLE:
             streaks.settle_due(user, plan, index, due, effects)
+        elif kind == _FREEZE:
+            freezes.accumulate(user, plan, due, effects)
         elif isinstance(what, SystemPlan):
             points.close_window(user, what, effects)
         else:

@@ -11,7 +11,7 @@ from processors.rules.zones import Zone, find_zone, zone_of
 from schemas.instants import format_instant, parse_day, parse_instant
 from schemas.outcome import StreakObject, UserObject
 from schemas.records import UserInput
-from schemas.state import UserState
+from schemas.state import Row, UserState
 
 _DATE_LENGTH: Final = len("YYYY-MM-DD")
 
@@ -27,6 +27,8 @@ class User:
         given: the user object applied last; the same again changes nothing.
         settlement: next period end and its chain as `streaks.due` found them; UNSET = not known.
         due: instant of what is due next as `timers.advance` found it; UNSET = not known, None = nothing.
+        goals: what meets a period for this user, and whether all are needed (S12, S79); None = not known.
+        history: per chain the settled rows with a length that restore may look back on, oldest first (S72).
         streak: the streak object as the last event showed it, not extended; None = not known.
         composites: those whose prerequisites are complete but which wait for their user filter; None = not known.
     """
@@ -36,6 +38,9 @@ class User:
         "composites",
         "due",
         "given",
+        "goals",
+        "history",
+        "history_changed",
         "key",
         "pending",
         "plan",
@@ -55,6 +60,9 @@ class User:
         self.given: UserInput | None = None
         self.settlement: tuple[int, int] | UnsetType | None = UNSET
         self.due: int | UnsetType | None = UNSET
+        self.goals: tuple[list[tuple[str, int]], bool] | None = None
+        self.history: list[list[Row]] = [[], [], []]
+        self.history_changed = False
         self.streak: StreakObject | None = None
         self._shown: UserObject | None = None
 
@@ -65,7 +73,13 @@ class User:
             self.pending = {}
             self.composites = None
             self.given = None
+            self.goals = None
             self.streaks_changed()
+
+    def due_changed(self) -> None:
+        """Drop what is known of what is due next, and what shows freezes."""
+        self.due = UNSET
+        self.streak = None
 
     def streaks_changed(self) -> None:
         """Drop what was derived from the streak chains."""

@@ -111,13 +111,17 @@ class UserRecords:
         elif isinstance(decoded, Identify):
             check_user(apply.given_user(decoded.user), user.state if user else None, plan, at)
         elif isinstance(decoded, CompleteAchievement):
-            answered = apply.check_completion(decoded, user, plan, at)
+            apply.check_completion(decoded, user, plan, at)
         else:
-            raise RejectedError(
-                "not_supported", f"records of type {type_name(decoded)!r} are not carried out by this version yet"
-            )
+            answered = apply.check_request(decoded, user, plan)
+            if answered is not None:
+                self._counters["applied"] += 1
+                self._answer(request, out, answered, None)
+                return True
         created = user is None
         if user is None:
+            if isinstance(decoded, CompleteAchievement):
+                apply.look_up_completion(decoded, None, plan)
             user = apply.create(key, apply.given_user(decoded.user), decoded.tenant, plan, at, request.append)
             user.use(plan)
         effects = Effects(out, user, self._settings.environment, request.event_id, request.append)
@@ -125,6 +129,8 @@ class UserRecords:
             self._store.touch(key)
             if not timers.advance(user, plan, request.append, effects, limit, reached_ms=at):
                 return False
+            if isinstance(decoded, CompleteAchievement):
+                answered = apply.look_up_completion(decoded, user, plan)
         mark = len(out)
         saved = self._store.save(user) if checked is not None and checked.metric.blocks and not created else None
         try:
@@ -142,7 +148,7 @@ class UserRecords:
                 self._counters["forgotten_ids"] += forgotten
         user.state.append = request.append
         self._counters["applied"] += 1
-        self._answer(request, out, applied.status, applied.outcome, None)
+        self._answer(request, out, applied, None)
         return True
 
     def _carry_out(
@@ -159,6 +165,8 @@ class UserRecords:
         if checked is not None:
             memory = self._store.memory(request.key) if checked.idempotency_key else None
             return apply.apply_event(user, checked, event_id, plan, at, memory, effects, created=created)
+        if not isinstance(decoded, Identify | CompleteAchievement | MetricEvent):
+            return apply.apply_request(user, decoded, plan, at, effects)
         if isinstance(decoded, Identify):
             given = apply.given_user(decoded.user)
             return apply.apply_identify(user, given, event_id, plan, at, effects, created=created)
@@ -169,16 +177,9 @@ class UserRecords:
         """Report a refused record on both topics (C34); it leaves no trace in state (T10)."""
         self._counters[f"rejected.{error.reason}"] += 1
         out.append(rejected(request.record, self._settings.topic, error))
-        self._answer(request, out, error.status, None, error.reason)
+        self._answer(request, out, apply.Applied(error.status, None), error.reason)
 
-    def _answer(
-        self,
-        request: _Request,
-        out: list[Emission],
-        status: int,
-        outcome: msgspec.Struct | None,
-        reason: str | None,
-    ) -> None:
+    def _answer(self, request: _Request, out: list[Emission], applied: apply.Applied, reason: str | None) -> None:
         """Emit the outcome record (X12)."""
         decoded = request.decoded
         data = OutcomeRecord(
@@ -188,10 +189,11 @@ class UserRecords:
             user_id=decoded.user if isinstance(decoded.user, str) else decoded.user.id,
             metric=decoded.metric if isinstance(decoded, MetricEvent) else UNSET,
             occurred_at=instant_text(request.occurred),
-            effective_at=UNSET if outcome is None else instant_text(request.at),
-            status=status,
+            effective_at=UNSET if reason is not None else instant_text(request.at),
+            status=applied.status,
             reason=UNSET if reason is None else reason,
-            outcome=UNSET if outcome is None else outcome,
+            outcome=UNSET if applied.outcome is None else applied.outcome,
+            issues=applied.issues,
         )
         out.append(Emission(OUTCOMES, request.key, _encode(data)))
 

@@ -94,9 +94,6 @@ def test_check_warns_of_a_catalog_in_which_nothing_is_active(plaudit: Plaudit, t
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("streak: {freezes: {startCount: 1, maxCount: 2}}", "streak.freezes"),
-        ("streak: {daysOff: [0]}", "streak.daysOff"),
-        ("streak: {customizationEnabled: true}", "streak.customizationEnabled"),
         (
             "achievements: [{id: a, trigger: anniversary, anniversaryYears: 1, status: active}]",
             r"achievements\[0\].trigger",
@@ -115,6 +112,6 @@ def test_what_this_version_does_not_carry_out_is_refused(
     assert issue.path in result.err
 
 
-def test_freezes_of_zero_and_sleeping_anniversaries_are_fine() -> None:
-    text = "streak: {freezes: {startCount: 0, maxCount: 0}}\nachievements: [{id: a, trigger: anniversary, anniversaryYears: 1}]"
+def test_sleeping_anniversaries_are_fine() -> None:
+    text = "achievements: [{id: a, trigger: anniversary, anniversaryYears: 1}]"
     assert unsupported(load_catalog(parse_config(text))[0]) == []

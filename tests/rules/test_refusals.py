@@ -98,7 +98,8 @@ BAD = {
     "email_required": [b'{"metric":"words","user":{"id":"18","subscribeToEmails":true},"value":1}'],
     "invalid_idempotency_key": [b'{"metric":"words","user":"18","value":1,"idempotencyKey":"' + b"k" * 256 + b'"}'],
     "unknown_achievement": [b'{"type":"achievement.complete","user":"18","achievement":"nope"}'],
-    "not_supported": [b'{"type":"freeze.grant","user":"18"}', b'{"type":"preferences","user":"18","streak":{"enabled":false}}'],
+    "unknown_user": [b'{"type":"preferences","user":"18","streak":{"enabled":false}}'],
+    "invalid_preferences": [b'{"type":"preferences","user":"18","streak":{"evaluationMode":"XOR"}}'],
     "unknown_catalog": [],
 }  # fmt: skip
 

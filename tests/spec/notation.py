@@ -59,6 +59,7 @@ def _from_streak_notation(case: Json) -> Json:
         expect["issues"] = case["expect"]["issues"]
     return {
         "id": case["id"],
+        "feature": "streak",
         "config": {"metrics": list(dict.fromkeys(counted + seen)), "streak": settings},
         "events": events,
         "expect": expect,

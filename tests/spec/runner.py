@@ -12,7 +12,7 @@ from processors.rules.partition import Partition
 from processors.rules.periods import next_start, period_start
 from processors.rules.points import level_of
 from processors.rules.settings import FoldSettings
-from processors.rules.streaks import show_streak
+from processors.rules.streak_views import show_streak
 from schemas.catalog import FREQUENCIES
 from schemas.catalog_file import encode_config
 from schemas.emission import Emission
@@ -33,6 +33,15 @@ _PUBLIC_STREAKS = {
 }
 
 
+_REQUESTS = {
+    "grant": "freeze.grant",
+    "pause": "streak.pause",
+    "pause_delete": "streak.unpause",
+    "restore": "streak.restore",
+    "reset": "streak.reset",
+    "prefs": "preferences",
+}
+
 _ROW = {"usedFreeze": False, "usedPause": False, "dayOff": False, "bridged": False}
 
 
@@ -47,7 +56,7 @@ class Run:
         self.version = 0
         self.catalog = catalog_file(case["config"])
         self.emissions: list[Json] = []
-        self.differences: list[str] = []
+        self.issues: list[list[str]] = []
         self.last_ms = 0
 
     def send(self, record: Json, at_ms: int, key: bytes | None = None) -> list[Emission]:
@@ -101,7 +110,20 @@ class Run:
             out = self.publish(event["at"])
             gained = [_decode(emission.value) for emission in out if emission.type == "achievement.backdated"]
             return {"backdated": [[e["userId"], e["data"]["achievement"]["id"]] for e in gained]}
-        raise NotImplementedError(f"operation {operation!r} belongs to a later issue")
+        if operation == "settings":
+            self.catalog = {**self.catalog, "streak": {**self.catalog.get("streak", {}), **event["set"]}}
+            self.publish(event["at"])
+            return {}
+        return self.request(event, at_ms)
+
+    def request(self, event: Json, at_ms: int) -> Json:
+        """Carry out a request about streaks."""
+        fields = {name: event[name] for name in ("user", "id", "start", "end", "streak") if name in event}
+        out = self.send({"type": _REQUESTS[event["op"]], "occurredAt": event["at"], **fields}, at_ms)
+        (record,) = [_decode(emission.value) for emission in out if emission.topic == "outcomes"]
+        issues = [[issue["id"], issue["severity"]] for issue in record.get("issues", [])]
+        self.issues += issues
+        return {"status": record["status"], "issues": issues}
 
     def achievement_key(self, reference: str) -> str:
         """Cases name an achievement by key or id; records by key."""
@@ -273,6 +295,8 @@ def run_case(case: Json) -> list[str]:
             _read_checks(run, checks, event, following, differences)
     for user_id, wanted in expected.get("final", {}).items():
         _compare_final(run.final(user_id), wanted, f"final.{user_id}", differences)
+    if "issues" in expected or "feature" in case:
+        compare(run.issues, expected.get("issues", []), "issues", differences)
     if "emitted" in expected:
         _compare_emitted(run.emissions, expected["emitted"], differences)
     return differences

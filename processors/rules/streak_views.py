@@ -1,0 +1,109 @@
+"""How streaks are shown: the streak object, history rows, chain changes (streaks.md section 5)."""
+
+from typing import Literal
+
+from msgspec import UNSET
+
+from processors.rules.effects import instant_text
+from processors.rules.periods import next_start, period_start, weekday
+from processors.rules.plan import Plan
+from processors.rules.user import User
+from schemas.catalog import FREQUENCIES, Frequency
+from schemas.derived import StreakChanged, StreakPeriod
+from schemas.instants import format_day
+from schemas.outcome import StreakObject
+from schemas.state import Chain
+
+Outcome = Literal["met", "frozen", "paused", "day_off", "bridged", "lost", "reset"]
+
+
+def days_off(user: User, plan: Plan) -> tuple[int, ...] | list[int]:
+    """Return the weekdays that cannot break the user's streak (S57, S79)."""
+    settings = plan.streak
+    personal = user.state.streak_days_off if settings.customization_enabled else None
+    return settings.days_off if personal is None else personal
+
+
+def row(frequency: Frequency, start: int, length: int, outcome: Outcome) -> StreakPeriod:
+    """Return a settled row (S93)."""
+    return StreakPeriod(
+        frequency=frequency,
+        period_start=format_day(start),
+        period_end=format_day(next_start(frequency, start) - 1),
+        length=length,
+        outcome=outcome,
+        used_freeze=outcome == "frozen",
+        used_pause=outcome == "paused",
+        day_off=outcome == "day_off",
+        bridged=outcome == "bridged",
+    )
+
+
+def changed(chain: Chain, frequency: Frequency) -> StreakChanged:
+    """Return a chain as `streak.changed` tells it (C40)."""
+    return StreakChanged(
+        frequency=frequency,
+        length=chain.length,
+        started=None if chain.started is None else format_day(chain.started),
+        extended=None if chain.extended_at is None else instant_text(chain.extended_at),
+        period_start=format_day(chain.start),
+        period_end=format_day(next_start(frequency, chain.start) - 1),
+        met=chain.met,
+        longest=chain.longest,
+        longest_at=None if chain.longest_at is None else instant_text(chain.longest_at),
+    )
+
+
+def answer(user: User, plan: Plan, *, extended: bool) -> StreakObject:
+    """Return the streak object for an outcome; the usual one, not extended, is kept until the chains change."""
+    if extended:
+        return show_streak(user, plan, extended=True)
+    if user.streak is None:
+        user.streak = show_streak(user, plan, extended=False)
+    return user.streak
+
+
+def show_streak(user: User, plan: Plan, *, extended: bool, read: bool = False) -> StreakObject:
+    """Return the streak object of the active frequency (S28-S34, R14).
+
+    `extended` answers an event; with `read` the field is the instant of the latest increase instead (S32).
+    """
+    frequency = plan.frequency
+    settings = plan.streak
+    freezes = settings.freezes
+    accumulates = freezes is not None and freezes.auto_earn_interval is not None
+    chain = user.state.chains[FREQUENCIES.index(frequency)] if user.state.chains else None
+    shown = chain if chain is not None and chain.length else None
+    when = None if shown is None or shown.extended_at is None else instant_text(shown.extended_at)
+    return StreakObject(
+        length=shown.length if shown else 0,
+        frequency=frequency,
+        started=None if shown is None or shown.started is None else format_day(shown.started),
+        period_start=format_day(shown.start) if shown else None,
+        period_end=format_day(next_start(frequency, shown.start) - 1) if shown else None,
+        expires=format_day(_expires(user, plan, shown)) if shown else None,
+        extended=when if read else extended,
+        freezes=user.state.freezes if freezes else UNSET,
+        max_freezes=freezes.max_count if freezes else UNSET,
+        freeze_auto_earn_interval=freezes.auto_earn_interval if freezes and freezes.auto_earn_interval else UNSET,
+        freeze_auto_earn_amount=freezes.auto_earn_amount
+        if freezes and accumulates and freezes.auto_earn_amount
+        else UNSET,
+    )
+
+
+def _expires(user: User, plan: Plan, chain: Chain) -> int:
+    """Return the last date on which acting keeps the streak: past pauses and days off, freezes left aside (S31)."""
+    frequency = plan.frequency
+    start = next_start(frequency, chain.start) if chain.met else chain.start
+    off = days_off(user, plan)
+    while True:
+        following = next_start(frequency, start)
+        ends = [pause.end for pause in user.state.pauses if pause.start < following and pause.end >= start]
+        if ends:
+            last = period_start(frequency, max(ends), plan.week_start)
+            start = next_start(frequency, last)
+        elif frequency == "daily" and weekday(start) in off:
+            start = following
+        else:
+            return following - 1
