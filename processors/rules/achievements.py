@@ -1,7 +1,8 @@
 """Which achievements a record completes, in the order F6 (achievements.md)."""
 
 from processors.rules.effects import Effects, instant_text
-from processors.rules.plan import AchievementPlan, CounterPlan, Plan, matches
+from processors.rules.filters import matches
+from processors.rules.plan import AchievementPlan, CounterPlan, Plan
 from processors.rules.user import User
 from schemas.catalog import FREQUENCIES
 from schemas.derived import AchievementBackdated, AchievementCompleted

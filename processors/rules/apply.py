@@ -5,11 +5,12 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from processors.rules import achievements, freezes, streak_requests, streak_views, streaks, timers
+from processors.rules import achievements, freezes, streak_views, streaks, timers
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
+from processors.rules.filters import matches, undeclared
 from processors.rules.memory import Memory, digest
-from processors.rules.plan import AchievementPlan, CounterPlan, MetricPlan, Plan, TriggerPlan, matches, undeclared
+from processors.rules.plan import AchievementPlan, CounterPlan, MetricPlan, Plan, TriggerPlan
 from processors.rules.points import Firing, Firings, crossed, pay
 from processors.rules.user import User, check_user, new_state, touch, update_profile
 from processors.rules.zones import zone_of
@@ -19,14 +20,7 @@ from schemas.numbers import MAX_TOTAL, NotANumberError, ValueOutOfRangeError, fo
 from schemas.outcome import CompletionOutcome, EventOutcome, IdentifyOutcome, Issue, PointsEntry
 from schemas.records import (
     MAX_IDEMPOTENCY_KEY_LENGTH,
-    CompleteAchievement,
-    GrantFreeze,
     MetricEvent,
-    PauseStreak,
-    Preferences,
-    ResetStreak,
-    RestoreStreak,
-    UnpauseStreak,
     UserInput,
 )
 from schemas.state import Counter
@@ -163,7 +157,7 @@ def apply_event(
         )
     upsert(user, checked.given, plan, at_ms, effects, created=created)
     local_day = user.zone.day(at_ms)
-    firings = _creation_firings(user, plan) if created else {}
+    firings = creation_firings(user, plan) if created else {}
     reached = _count(user, checked, firings)
     total = Raw(format_scaled(state.totals[metric.key].total).encode())
     effects.emit(
@@ -185,7 +179,7 @@ def apply_event(
         reached = reached + achievements.reached_by_streak(user, plan, *grown)
     done = achievements.complete(user, plan, reached, at_ms, effects)
     if done:
-        _fire_achievements(user, plan, done, firings)
+        fire_achievements(user, plan, done, firings)
     points: dict[str, PointsEntry] = {}
     if firings:
         points = pay(user, plan.systems, firings, at_ms, local_day, Cause(type="event", id=event_id), effects)
@@ -264,7 +258,7 @@ def _fire(user: User, system_key: str, trigger: TriggerPlan, count: int, place: 
         firings.setdefault(system_key, []).append(Firing((kind, place, created, order, identity), trigger, count))
 
 
-def _creation_firings(user: User, plan: Plan) -> Firings:
+def creation_firings(user: User, plan: Plan) -> Firings:
     """Fire `user_creation` triggers with the attributes of the first identification (P28, P29)."""
     firings: Firings = {}
     for system in plan.systems.values():
@@ -281,135 +275,12 @@ def _fire_streak(user: User, plan: Plan, grown: tuple[int, int], firings: Firing
             _fire(user, system.key, trigger, after // trigger.length - before // trigger.length, 0, firings)
 
 
-def _fire_achievements(user: User, plan: Plan, done: list[AchievementPlan], firings: Firings) -> None:
+def fire_achievements(user: User, plan: Plan, done: list[AchievementPlan], firings: Firings) -> None:
     """Fire achievement triggers in the order of completion (P22, P32)."""
     for place, achievement in enumerate(done):
         for system in plan.systems.values():
             for trigger in system.by_achievement.get(achievement.id, ()):
                 _fire(user, system.key, trigger, 1, place, firings)
-
-
-def apply_identify(
-    user: User, given: UserInput, event_id: str, plan: Plan, at_ms: int, effects: Effects, *, created: bool
-) -> Applied:
-    """Create or update a user; `user_creation` triggers fire if it is new (F9)."""
-    upsert(user, given, plan, at_ms, effects, created=created)
-    points: dict[str, PointsEntry] = {}
-    if created:
-        firings = _creation_firings(user, plan)
-        cause = Cause(type="identify", id=event_id)
-        points = pay(user, plan.systems, firings, at_ms, user.zone.day(at_ms), cause, effects)
-    return Applied(200, IdentifyOutcome(user=user.shown(), points=points))
-
-
-def check_completion(record: CompleteAchievement, user: User | None, plan: Plan, at_ms: int) -> None:
-    """Validate a completion by call: the user object, then the key (C5).
-
-    Raises:
-        RejectedError: user errors, unknown_achievement (A20).
-    """
-    check_user(given_user(record.user), user.state if user else None, plan, at_ms)
-    achievement = plan.by_key.get(record.achievement)
-    if achievement is None or achievement.status == "inactive":
-        known = ", ".join(sorted(key for key, known in plan.by_key.items() if known.status == "active")) or "none"
-        raise RejectedError(
-            "unknown_achievement", f"no API achievement has the key {record.achievement[:80]!r}; active keys: {known}"
-        )
-
-
-def look_up_completion(record: CompleteAchievement, user: User | None, plan: Plan) -> Applied | None:
-    """Return the answer to a repeat (A21), None if there is something to complete; what was due is done (F8).
-
-    Raises:
-        RejectedError: achievement_locked (A19), attributes_mismatch (A20).
-    """
-    given = given_user(record.user)
-    achievement = plan.by_key[record.achievement]
-    achieved_ms = user.state.completions.get(achievement.id) if user else None
-    if user is not None and achieved_ms is not None:
-        shown = plan.show_achievement(achievement, instant_text(achieved_ms))
-        completion = achievements.completion_id(user, achievement.id)
-        return Applied(200, CompletionOutcome(completion_id=completion, achievement=shown, points={}))
-    if achievement.status == "locked":
-        raise RejectedError(
-            "achievement_locked", f"achievement {record.achievement!r} is locked; nobody new can complete it"
-        )
-    attributes = dict(user.state.attributes) if user else {}
-    attributes.update(given.attributes if given.attributes is not UNSET else {})
-    if not matches(achievement.user_attributes, attributes):
-        needed = dict(achievement.user_attributes)
-        raise RejectedError(
-            "attributes_mismatch", f"the user lacks what achievement {record.achievement!r} requires: {needed}"
-        )
-    return None
-
-
-def apply_completion(
-    user: User, record: CompleteAchievement, event_id: str, plan: Plan, at_ms: int, effects: Effects, *, created: bool
-) -> Applied:
-    """Complete an API achievement, then composites and points (F8)."""
-    upsert(user, given_user(record.user), plan, at_ms, effects, created=created)
-    firings = _creation_firings(user, plan) if created else {}
-    called = plan.achievements[plan.by_key[record.achievement].id]
-    done = achievements.complete(user, plan, [called], at_ms, effects)
-    _fire_achievements(user, plan, done, firings)
-    cause = Cause(type="completion", id=event_id)
-    points = pay(user, plan.systems, firings, at_ms, user.zone.day(at_ms), cause, effects)
-    outcome = CompletionOutcome(
-        completion_id=achievements.completion_id(user, called.id),
-        achievement=called.show(instant_text(at_ms)),
-        points=points,
-    )
-    return Applied(201, outcome)
-
-
-StreakRequest = GrantFreeze | PauseStreak | UnpauseStreak | RestoreStreak | ResetStreak | Preferences
-
-
-def check_request(record: StreakRequest, user: User | None, plan: Plan) -> Applied | None:
-    """Validate a request about streaks; one for an unknown user is answered here (S36, S45, U13).
-
-    Raises:
-        RejectedError: bad_request, invalid_preferences, unknown_user.
-    """
-    if isinstance(record, PauseStreak):
-        streak_requests.check_pause(record)
-    elif isinstance(record, Preferences):
-        streak_requests.check_preferences(record, plan)
-        if user is None:
-            raise RejectedError(
-                "unknown_user", f"user {given_user(record.user).id[:80]!r} does not exist; identify it first"
-            )
-    if user is None:
-        return _with_issue(record, ("error", "User does not exist"))
-    return None
-
-
-def apply_request(user: User, record: StreakRequest, plan: Plan, at_ms: int, effects: Effects) -> Applied:
-    """Carry out a request about streaks (S45, S49-S54, S71-S76, S79-S82)."""
-    refused: streak_requests.Refusal | None = None
-    if isinstance(record, GrantFreeze):
-        refused = freezes.grant(user, plan, at_ms, effects)
-    elif isinstance(record, PauseStreak):
-        refused = streak_requests.pause(user, record, effects.at)
-    elif isinstance(record, UnpauseStreak):
-        refused = streak_requests.unpause(user, record.id)
-    elif isinstance(record, RestoreStreak):
-        refused = streak_requests.restore(user, plan, at_ms, effects.at, effects)
-    elif isinstance(record, ResetStreak):
-        refused = streak_requests.reset(user, plan, at_ms, effects.at, effects)
-    else:
-        streak_requests.prefer(user, record, plan, effects.at, at_ms, effects)
-        return Applied(200, None)
-    if refused is not None:
-        return _with_issue(record, refused)
-    return Applied(200 if isinstance(record, UnpauseStreak | ResetStreak) else 201, None, [])
-
-
-def _with_issue(record: StreakRequest, refused: tuple[str, str]) -> Applied:
-    severity, message = refused
-    named = record.id if isinstance(record, PauseStreak | UnpauseStreak) else given_user(record.user).id
-    return Applied(200, None, [Issue(named, "error" if severity == "error" else "warning", message)])
 
 
 def create(user_key: bytes, given: UserInput, tenant: str, plan: Plan, at_ms: int, append_ms: int) -> User:

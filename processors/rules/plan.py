@@ -1,6 +1,5 @@
 """A catalog compiled once: per metric, what an event can touch, so that an event costs what it can change."""
 
-from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -375,19 +374,6 @@ class Plan:
             created=format_instant(created),
             updated=format_instant(updated),
         )
-
-
-def matches(pairs: Filter, attributes: dict[str, str]) -> bool:
-    """Tell whether all pairs are among the attributes, exactly (M13-M15)."""
-    for key, value in pairs:  # noqa: SIM110 - a generator would cost more than the loop on this path
-        if attributes.get(key) != value:
-            return False
-    return True
-
-
-def undeclared(keys: Collection[str], declared: frozenset[str]) -> list[str]:
-    """Return the keys that are not declared, sorted (M11)."""
-    return [] if declared.issuperset(keys) else sorted(key for key in keys if key not in declared)
 
 
 def _show_level(level: Level) -> LevelObject:

@@ -8,7 +8,8 @@ from msgspec import UNSET, Raw, UnsetType
 
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
-from processors.rules.plan import SystemPlan, TriggerPlan, matches
+from processors.rules.filters import matches
+from processors.rules.plan import SystemPlan, TriggerPlan
 from processors.rules.user import User
 from schemas.derived import Cause, ChangedPoints, LevelChanged, LevelPoints, PointsAwarded, PointsChanged
 from schemas.ids import named_id

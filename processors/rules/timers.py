@@ -6,7 +6,8 @@ from msgspec import UNSET
 
 from processors.rules import freezes, points, streaks
 from processors.rules.effects import Effects, instant_text
-from processors.rules.plan import Plan, SystemPlan, TimeTriggerPlan, matches
+from processors.rules.filters import matches
+from processors.rules.plan import Plan, SystemPlan, TimeTriggerPlan
 from processors.rules.points import Firing, pay
 from processors.rules.user import User
 from schemas.derived import Cause

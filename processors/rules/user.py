@@ -6,7 +6,8 @@ from typing import Final
 from msgspec import UNSET, UnsetType
 
 from processors.rules.errors import RejectedError
-from processors.rules.plan import AchievementPlan, Plan, undeclared
+from processors.rules.filters import undeclared
+from processors.rules.plan import AchievementPlan, Plan
 from processors.rules.zones import Zone, find_zone, zone_of
 from schemas.instants import format_instant, parse_day, parse_instant
 from schemas.outcome import StreakObject, UserObject

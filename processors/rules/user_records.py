@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from processors.rules import apply, timers
+from processors.rules import apply, calls, timers
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
 from processors.rules.memory import digest
@@ -111,9 +111,9 @@ class UserRecords:
         elif isinstance(decoded, Identify):
             check_user(apply.given_user(decoded.user), user.state if user else None, plan, at)
         elif isinstance(decoded, CompleteAchievement):
-            apply.check_completion(decoded, user, plan, at)
+            calls.check_completion(decoded, user, plan, at)
         else:
-            answered = apply.check_request(decoded, user, plan)
+            answered = calls.check_request(decoded, user, plan)
             if answered is not None:
                 self._counters["applied"] += 1
                 self._answer(request, out, answered, None)
@@ -121,7 +121,7 @@ class UserRecords:
         created = user is None
         if user is None:
             if isinstance(decoded, CompleteAchievement):
-                apply.look_up_completion(decoded, None, plan)
+                calls.look_up_completion(decoded, None, plan)
             user = apply.create(key, apply.given_user(decoded.user), decoded.tenant, plan, at, request.append)
             user.use(plan)
         effects = Effects(out, user, self._settings.environment, request.event_id, request.append)
@@ -130,7 +130,7 @@ class UserRecords:
             if not timers.advance(user, plan, request.append, effects, limit, reached_ms=at):
                 return False
             if isinstance(decoded, CompleteAchievement):
-                answered = apply.look_up_completion(decoded, user, plan)
+                answered = calls.look_up_completion(decoded, user, plan)
         mark = len(out)
         saved = self._store.save(user) if checked is not None and checked.metric.blocks and not created else None
         try:
@@ -166,12 +166,12 @@ class UserRecords:
             memory = self._store.memory(request.key) if checked.idempotency_key else None
             return apply.apply_event(user, checked, event_id, plan, at, memory, effects, created=created)
         if not isinstance(decoded, Identify | CompleteAchievement | MetricEvent):
-            return apply.apply_request(user, decoded, plan, at, effects)
+            return calls.apply_request(user, decoded, plan, at, effects)
         if isinstance(decoded, Identify):
             given = apply.given_user(decoded.user)
-            return apply.apply_identify(user, given, event_id, plan, at, effects, created=created)
+            return calls.apply_identify(user, given, event_id, plan, at, effects, created=created)
         assert isinstance(decoded, CompleteAchievement)
-        return apply.apply_completion(user, decoded, event_id, plan, at, effects, created=created)
+        return calls.apply_completion(user, decoded, event_id, plan, at, effects, created=created)
 
     def _refuse(self, request: _Request, error: RejectedError, out: list[Emission]) -> None:
         """Report a refused record on both topics (C34); it leaves no trace in state (T10)."""
