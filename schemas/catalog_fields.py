@@ -8,8 +8,11 @@ from typing import Any, Literal
 import msgspec
 
 from schemas.catalog import Filter, Metric
-from schemas.instants import parse_day, parse_instant
+from schemas.instants import EARLIEST_MS, LATEST_MS, parse_day, parse_instant
 from schemas.numbers import NotANumberError, ValueOutOfRangeError, parse_scaled
+
+MAX_PAIR_TEXT = 1_024
+"""Characters of a value in a filter; no attribute value is longer."""
 
 MAX_FREE_TEXT = 4_096
 """Characters of a description or URL."""
@@ -75,7 +78,9 @@ class Context:
         if value is None:
             fields.error(name, "is missing; name the metric by key or id")
             return None
-        key = value if value in self.metrics else self.metric_ids.get(value) if isinstance(value, str) else None
+        key = None
+        if isinstance(value, str):
+            key = value if value in self.metrics else self.metric_ids.get(value)
         if key is None:
             known = ", ".join(self.metrics) or "none"
             fields.error(name, f"{value!r} is not a metric of this catalog (metrics: {known})")
@@ -121,6 +126,8 @@ class Fields:
             return default
         if not value or len(value) > 255:
             self.error(name, "must have 1 to 255 characters")
+        if "\0" in value:
+            self.error(name, "must not hold the character NUL")
         return value
 
     def free_text(self, name: str) -> str | None:
@@ -205,8 +212,11 @@ class Fields:
         if value is None:
             return None
         try:
-            return parse_instant(value)
-        except ValueError as error:
+            instant = parse_instant(value)
+            if not EARLIEST_MS <= instant <= LATEST_MS:
+                raise ValueError(f"{value!r} lies outside the years 3 to 9988")
+            return instant
+        except (ValueError, OverflowError) as error:
             self.error(name, f"{error}; write for example 2025-03-01T10:00:00Z")
             return None
 
@@ -230,7 +240,7 @@ class Fields:
             self.error(name, "is not allowed for this type; leave it out")
             return ()
         if isinstance(value, list):
-            value = {item.get("key"): item.get("value") for item in value if isinstance(item, dict)}
+            value = self._pairs_of_list(name, value)
         if not isinstance(value, dict):
             self.error(name, "must be an object of key: value pairs")
             return ()
@@ -242,7 +252,19 @@ class Fields:
                 )
             if not isinstance(text, str):
                 self.error(f"{name}.{key}", f"must be a text, not {text!r}; put it in quotes")
+            elif "\0" in text or len(text) > MAX_PAIR_TEXT:
+                self.error(f"{name}.{key}", f"must have at most {MAX_PAIR_TEXT} characters, NUL not among them")
         return tuple(sorted((str(key), str(text)) for key, text in value.items()))
+
+    def _pairs_of_list(self, name: str, pairs: list[Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for index, pair in enumerate(pairs):
+            key = pair.get("key") if isinstance(pair, dict) else None
+            if isinstance(key, str):
+                found[key] = pair.get("value")
+            else:
+                self.error(f"{name}[{index}]", "must be an object with key and value")
+        return found
 
     def items(self, name: str) -> Iterator[tuple[int, Any, str]]:
         """Yield index, item and path of a list."""

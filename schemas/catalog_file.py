@@ -15,6 +15,9 @@ from schemas.ids import derived_id
 
 __all__ = ["CatalogError", "Issue", "decode_config", "encode_config", "load_catalog"]
 
+MAX_ATTRIBUTES: Final = 256
+"""Declared attributes of a kind: a user's state stays bounded (D-23)."""
+
 CURRENCIES: Final = ("USD", "GBP", "EUR")
 """Supported currency codes (M3)."""
 
@@ -114,6 +117,8 @@ def _declared(context: Context, fields: Fields, name: str) -> set[str]:
             context.error(path, f"{key!r} is declared twice")
         else:
             keys.add(key)
+    if len(keys) > MAX_ATTRIBUTES:
+        fields.error(name, f"declares {len(keys)} attributes, the limit is {MAX_ATTRIBUTES}")
     return keys
 
 

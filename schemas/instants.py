@@ -1,5 +1,6 @@
 """Instants are integers: milliseconds since 1970-01-01T00:00Z. Dates are integers: days since 1970-01-01 (N7)."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -8,11 +9,18 @@ MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 
 MIN_DAY: Final = date.min.toordinal() - _EPOCH_ORDINAL
 MAX_DAY: Final = date.max.toordinal() - _EPOCH_ORDINAL
+
+EARLIEST_MS: Final = (MIN_DAY + 400) * DAY_MS
+LATEST_MS: Final = (MAX_DAY - 4000) * DAY_MS
+"""Instants beyond these, in the years before 3 and after 9988, are refused: local dates and due instants around them would
+leave the calendar (D-11)."""
 
 _TEXT_CACHE_LIMIT: Final = 100_000
 _day_text: dict[int, str] = {}
@@ -72,7 +80,7 @@ def parse_day(text: str) -> int:
     Raises:
         ValueError: not a date of that form.
     """
-    if len(text) != len("YYYY-MM-DD"):
+    if not _DATE.fullmatch(text):
         raise ValueError(f"{text!r} is not a date of the form YYYY-MM-DD")
     return date.fromisoformat(text).toordinal() - _EPOCH_ORDINAL
 

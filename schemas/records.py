@@ -9,12 +9,19 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 MAX_ID_LENGTH: Final = 255
 """Characters of a user id, an event id (C7, C31)."""
 
+MAX_PROFILE_TEXT: Final = 1_024
+"""Characters of a name, an e-mail address, an attribute value, a device token: a user's state stays bounded (D-23)."""
+
+MAX_DEVICE_TOKENS: Final = 100
+"""Device tokens of a user (D-23)."""
+
 MAX_IDEMPOTENCY_KEY_LENGTH: Final = 255
 """Characters of an idempotency key (I11)."""
 
 Instant = Annotated[datetime, Meta(tz=True)]
 Identifier = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
-NonEmpty = Annotated[str, Meta(min_length=1)]
+NonEmpty = Annotated[str, Meta(min_length=1, max_length=MAX_PROFILE_TEXT)]
+Text = Annotated[str, Meta(max_length=MAX_PROFILE_TEXT)]
 
 
 class UserInput(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True, gc=False):
@@ -25,9 +32,9 @@ class UserInput(msgspec.Struct, rename="camel", forbid_unknown_fields=True, froz
     name: NonEmpty | UnsetType = UNSET
     tz: str | None | UnsetType = UNSET
     sign_up_date: str | UnsetType = UNSET
-    device_tokens: list[str] | None | UnsetType = UNSET
+    device_tokens: Annotated[list[Text], Meta(max_length=MAX_DEVICE_TOKENS)] | None | UnsetType = UNSET
     subscribe_to_emails: bool | UnsetType = UNSET
-    attributes: dict[str, str] | UnsetType = UNSET
+    attributes: dict[str, Text] | UnsetType = UNSET
 
 
 User = UserInput | Identifier
@@ -39,8 +46,8 @@ class _Record(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen
 
     event_id: Identifier | UnsetType = UNSET
     occurred_at: Instant | UnsetType = UNSET
-    tenant: str = ""
-    source: str | UnsetType = UNSET
+    tenant: Annotated[str, Meta(max_length=MAX_ID_LENGTH)] = ""
+    source: Text | UnsetType = UNSET
 
 
 class MetricEvent(_Record, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from processors.rules.filters import matches, undeclared
 from processors.rules.memory import Memory, digest
 from processors.rules.plan import AchievementPlan, CounterPlan, MetricPlan, Plan, TriggerPlan
 from processors.rules.points import Firing, Firings, crossed, pay
-from processors.rules.user import User, check_user, new_state, touch, update_profile
+from processors.rules.user import User, check_form, check_user, new_state, touch, update_profile
 from processors.rules.zones import zone_of
 from schemas.derived import Cause, MetricChanged, UserUpserted
 from schemas.instants import format_day
@@ -30,10 +30,15 @@ _NOTHING: Final[dict[str, Raw]] = {}
 
 
 class Applied(msgspec.Struct, frozen=True, gc=False):
-    """What applying a record gave: status as the HTTP call would answer, the outcome, issues of an admin request."""
+    """What applying a record gave.
+
+    `status` is as the HTTP call would answer, `issues` those of a request, `forgotten` how many idempotency keys had to be
+    forgotten for it.
+    """
 
     status: int
     outcome: EventOutcome | CompletionOutcome | IdentifyOutcome | None
+    forgotten: int = 0
     issues: list[Issue] | UnsetType = UNSET
 
 
@@ -59,6 +64,8 @@ def check_event(event: MetricEvent, user: User | None, plan: Plan, at_ms: int) -
     Raises:
         RejectedError: bad_request, unknown_metric, value_out_of_range, then user and attribute errors.
     """
+    given = given_user(event.user)
+    check_form(given)
     out_of_range: ValueOutOfRangeError | None = None
     value = 0
     try:
@@ -75,10 +82,7 @@ def check_event(event: MetricEvent, user: User | None, plan: Plan, at_ms: int) -
         )
     if out_of_range is not None:
         raise RejectedError("value_out_of_range", f"value: {out_of_range}; at most 10^12 per event") from out_of_range
-    given = event.user
-    if isinstance(given, str):
-        given = UserInput(id=given)
-    elif user is None or given != user.given:
+    if user is None or given != user.given or given.sign_up_date is not UNSET:
         check_user(given, user.state if user else None, plan, at_ms)
     attributes = event.attributes
     if attributes is UNSET:
@@ -183,8 +187,7 @@ def apply_event(
     points: dict[str, PointsEntry] = {}
     if firings:
         points = pay(user, plan.systems, firings, at_ms, local_day, Cause(type="event", id=event_id), effects)
-    if memory is not None:
-        memory.keys.add(remembered, event_id)
+    forgotten = memory.keys.add(remembered, event_id) if memory is not None else 0
     outcome = EventOutcome(
         event_id=event_id,
         metric_id=metric.id,
@@ -196,7 +199,7 @@ def apply_event(
         idempotency_key=key or UNSET,
         idempotent_replayed=False if key else UNSET,
     )
-    return Applied(201, outcome)
+    return Applied(201, outcome, forgotten)
 
 
 def _replay(user: User, checked: CheckedEvent, original: str, plan: Plan) -> Applied:

@@ -9,7 +9,7 @@ from processors.rules.errors import RejectedError
 from processors.rules.filters import matches
 from processors.rules.plan import Plan
 from processors.rules.points import pay
-from processors.rules.user import User, check_user
+from processors.rules.user import User, check_form, check_user
 from schemas.derived import Cause
 from schemas.outcome import CompletionOutcome, IdentifyOutcome, Issue, PointsEntry
 from schemas.records import (
@@ -43,7 +43,9 @@ def check_completion(record: CompleteAchievement, user: User | None, plan: Plan,
     Raises:
         RejectedError: user errors, unknown_achievement (A20).
     """
-    check_user(given_user(record.user), user.state if user else None, plan, at_ms)
+    given = given_user(record.user)
+    check_form(given)
+    check_user(given, user.state if user else None, plan, at_ms)
     achievement = plan.by_key.get(record.achievement)
     if achievement is None or achievement.status == "inactive":
         known = ", ".join(sorted(key for key, known in plan.by_key.items() if known.status == "active")) or "none"
@@ -138,10 +140,10 @@ def apply_request(user: User, record: StreakRequest, plan: Plan, at_ms: int, eff
         return Applied(200, None)
     if refused is not None:
         return _with_issue(record, refused)
-    return Applied(200 if isinstance(record, UnpauseStreak | ResetStreak) else 201, None, [])
+    return Applied(200 if isinstance(record, UnpauseStreak | ResetStreak) else 201, None, issues=[])
 
 
 def _with_issue(record: StreakRequest, refused: tuple[str, str]) -> Applied:
     severity, message = refused
     named = record.id if isinstance(record, PauseStreak | UnpauseStreak) else given_user(record.user).id
-    return Applied(200, None, [Issue(named, "error" if severity == "error" else "warning", message)])
+    return Applied(200, None, issues=[Issue(named, "error" if severity == "error" else "warning", message)])

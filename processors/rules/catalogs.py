@@ -4,9 +4,27 @@ import msgspec
 
 from processors.rules.plan import Plan
 from schemas.catalog import CatalogRecord
-from schemas.catalog_file import decode_config, load_catalog
+from schemas.catalog_file import CatalogError, Issue, decode_config, load_catalog
+from schemas.instants import EARLIEST_MS, LATEST_MS
 
 _decoder = msgspec.json.Decoder(CatalogRecord)
+
+
+def _compile(record: CatalogRecord, previous: Plan | None) -> Plan:
+    """Compile one version.
+
+    Raises:
+        CatalogError: whatever is wrong with it: a bad version must not stop a worker.
+    """
+    try:
+        if not EARLIEST_MS <= record.at_ms <= LATEST_MS:
+            raise ValueError(f"at {record.at_ms} ms lies outside the years 3 to 9988")
+        catalog, _ = load_catalog(decode_config(bytes(record.config)), tenant=record.tenant)
+        return Plan(catalog, record.version, record.at_ms, previous)
+    except CatalogError:
+        raise
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+        raise CatalogError([Issue("", f"cannot be read: {error!r}")]) from error
 
 
 class CatalogStore:
@@ -31,8 +49,13 @@ class CatalogStore:
         self._given_up.discard((record.tenant, record.version))
 
     def versions(self, tenant: str) -> list[CatalogRecord]:
-        """Return the versions of a tenant by publication."""
-        return sorted(self._records.get(tenant, {}).values(), key=lambda record: (record.at_ms, record.version))
+        """Return the versions of a tenant by publication; at one instant in the order of the topic."""
+        return sorted(self._records.get(tenant, {}).values(), key=lambda record: record.at_ms)
+
+    def follows(self, tenant: str, version: str, other: str) -> bool:
+        """Tell whether a version was published after another one."""
+        order = [record.version for record in self.versions(tenant)]
+        return order.index(version) > order.index(other)
 
     def give_up(self, tenant: str, version: str) -> None:
         """Note that the version is not on `plaudit.catalog`; records that name it are refused."""
@@ -56,8 +79,12 @@ class CatalogStore:
             for record in self.versions(tenant):
                 known = self._plans.get((tenant, record.version))
                 if known is None:
-                    catalog, _ = load_catalog(decode_config(bytes(record.config)), tenant=tenant)
-                    known = self._plans[tenant, record.version] = Plan(catalog, record.version, record.at_ms, previous)
+                    try:
+                        known = self._plans[tenant, record.version] = _compile(record, previous)
+                    except CatalogError:
+                        if record.version == version:
+                            raise
+                        continue  # it was never in force here: nobody's predecessor
                 previous = known
                 if record.version == version:
                     break

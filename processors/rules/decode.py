@@ -1,12 +1,13 @@
 """From bytes of the log to a record, or to the reason why not, in the order of X9 and Z1."""
 
+import re
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
 from processors.rules.errors import RejectedError
-from schemas.records import TYPED, InputRecord, MetricEvent, UserInput
+from schemas.records import MAX_ID_LENGTH, TYPED, InputRecord, MetricEvent, UserInput
 from schemas.topics import MAX_RECORD_BYTES
 
 _metric_event: Final = msgspec.json.Decoder(MetricEvent)
@@ -14,6 +15,11 @@ _object: Final = msgspec.json.Decoder(dict[str, Raw])
 _text: Final = msgspec.json.Decoder(str)
 _typed: Final = {name: msgspec.json.Decoder(kind) for name, kind in TYPED.items()}
 _SHOWN: Final = 80
+
+MAX_DEPTH: Final = 100
+"""Levels of arrays and objects in a record."""
+
+_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)  # texts are passed over whole
 
 
 def decode(value: bytes | None) -> InputRecord:
@@ -32,9 +38,12 @@ def decode(value: bytes | None) -> InputRecord:
             "too_large", f"the record has {len(value)} bytes, the limit is {MAX_RECORD_BYTES}; send less per record"
         )
     try:
-        return _metric_event.decode(value)
+        event = _metric_event.decode(value)
+        if bytes(event.value)[:1] not in b"[{":
+            return event
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _decode_slowly(value)
+        pass
+    return _decode_slowly(value)
 
 
 def _decode_slowly(value: bytes) -> InputRecord:
@@ -67,6 +76,7 @@ def _decode_slowly(value: bytes) -> InputRecord:
 
 def _fields(value: bytes) -> dict[str, Raw]:
     try:
+        _check_depth(value)
         value.decode()  # raw values below are not checked for UTF-8 otherwise
         return _object.decode(value)
     except RecursionError as error:
@@ -77,6 +87,23 @@ def _fields(value: bytes) -> dict[str, Raw]:
         raise RejectedError("malformed", f"the value must be one JSON object: {error}") from error
     except msgspec.DecodeError as error:
         raise RejectedError("malformed", f"not JSON: {error}") from error
+
+
+def _check_depth(value: bytes) -> None:
+    """Refuse what is nested deeper than any record: how deep the decoder could go depends on the caller's stack."""
+    if value.count(b"[") + value.count(b"{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for token in _BRACKETS.finditer(value):
+        bracket = token.group()
+        if bracket in (b"[", b"{"):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise RejectedError(
+                    "malformed", f"the JSON is nested deeper than {MAX_DEPTH}; records are flat objects"
+                )
+        elif bracket in (b"]", b"}"):
+            depth -= 1
 
 
 def _type_name(raw: Raw) -> str:
@@ -96,15 +123,42 @@ def _refuse_unknown(fields: dict[str, Raw], allowed: set[str], prefix: str) -> N
         )
 
 
-def loose_user_id(value: bytes | None) -> tuple[str, str] | None:
-    """Return tenant and user id of a record that is otherwise refused, None if they cannot be read."""
-    if value is None:
-        return None
+class LooseFields(msgspec.Struct, frozen=True):
+    """What could be read of a record that is refused."""
+
+    user_id: str
+    tenant: str
+    type: str
+    metric: str | None
+    event_id: str | None
+
+
+def loose_fields(value: bytes | None) -> LooseFields:
+    """Return what can be read of a record that cannot be decoded.
+
+    Raises:
+        RejectedError: not even the user's id.
+    """
+    fields = _fields(value or b"")
+    user = bytes(fields.get("user", b""))
     try:
-        fields = _fields(value)
-        user = bytes(fields["user"])
-        identity = _text.decode(_object.decode(user)["id"] if user[:1] == b"{" else user)
+        raw = _object.decode(user)["id"] if user[:1] == b"{" else user
+        user_id = _text.decode(raw)
         tenant = _text.decode(fields["tenant"]) if "tenant" in fields else ""
-    except (RejectedError, KeyError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (KeyError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise RejectedError("bad_request", "the user cannot be read") from error
+    return LooseFields(
+        user_id=user_id,
+        tenant=tenant,
+        type=_loose_text(fields.get("type")) or "metric",
+        metric=_loose_text(fields.get("metric")),
+        event_id=_loose_text(fields.get("eventId")),
+    )
+
+
+def _loose_text(raw: Raw | None) -> str | None:
+    try:
+        text = None if raw is None else _text.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    return tenant, identity
+    return text if text and len(text) <= MAX_ID_LENGTH else None

@@ -10,12 +10,17 @@ from processors.rules.user import User
 from schemas.derived import Envelope, Meta
 from schemas.emission import Emission
 from schemas.ids import named_id
-from schemas.instants import format_instant
+from schemas.instants import EARLIEST_MS, LATEST_MS, format_instant
 from schemas.topics import TOPIC_OF_TYPE
 
 _encode: Final = msgspec.json.Encoder().encode
 instant_text: Final = lru_cache(maxsize=1024)(format_instant)
 """`format_instant`, remembering the last instants: most events of a record carry the same one."""
+
+
+def shown_instant(ms: int) -> str:
+    """Return any instant as text, one outside the calendar as its nearest end: for messages about refused records."""
+    return instant_text(min(max(ms, EARLIEST_MS), LATEST_MS))
 
 
 class Effects:

@@ -15,6 +15,7 @@ STATUS: Final = {
     "unknown_achievement": 404,
     "unknown_user": 404,
     "unknown_catalog": 404,
+    "stale_catalog": 409,
     "not_supported": 501,
     "unknown_attribute": 422,
     "invalid_tz": 422,

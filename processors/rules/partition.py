@@ -8,8 +8,8 @@ import msgspec
 from processors.rules import timers
 from processors.rules.achievements import backdate
 from processors.rules.catalogs import CatalogStore
-from processors.rules.decode import decode, loose_user_id
-from processors.rules.effects import Effects, instant_text
+from processors.rules.decode import decode, loose_fields
+from processors.rules.effects import Effects, shown_instant
 from processors.rules.errors import RejectedError
 from processors.rules.partitioner import partition_of
 from processors.rules.plan import Plan
@@ -17,13 +17,13 @@ from processors.rules.refusal import rejected
 from processors.rules.settings import FoldSettings
 from processors.rules.store import UserStore
 from processors.rules.user import User
-from processors.rules.user_records import EARLIEST_MS, LATEST_MS, UserRecords
+from processors.rules.user_records import UserRecords
 from schemas.catalog_file import CatalogError
 from schemas.emission import CatalogMissingError, Emission
-from schemas.instants import to_ms
+from schemas.instants import EARLIEST_MS, LATEST_MS, to_ms
 from schemas.records import CatalogSwitch, ControlRecord, LogRecord, Tick
 from schemas.state import PartitionState, UserState
-from schemas.topics import user_key
+from schemas.topics import MAX_RECORD_BYTES, user_key
 
 CONTROL_HEADER: Final = "plaudit-control"
 """Header of control records that holds the control token, where one is configured (X7)."""
@@ -97,7 +97,20 @@ class Partition:
         except RejectedError as error:
             self._counted[f"rejected.{error.reason}"] += 1
             out.append(rejected(record, self._settings.topic, error))
+            if self._is_addressed(record):
+                self._records.answer_undecoded(record, error, out)
             return True
+
+    def _is_addressed(self, record: LogRecord) -> bool:
+        """Tell whether a refused record names a user and stands under its key (D-03)."""
+        if record.value is None or len(record.value) > MAX_RECORD_BYTES:
+            return False
+        try:
+            found = loose_fields(record.value)
+            self._check_key(record, found.tenant, found.user_id)
+        except RejectedError:
+            return False
+        return True
 
     def _apply(self, record: LogRecord, out: list[Emission], limit: int) -> bool:
         if not EARLIEST_MS <= record.timestamp_ms <= LATEST_MS:
@@ -116,12 +129,17 @@ class Partition:
                 return self._tick(record, to_ms(decoded.at), out, limit)
             return self._switch(record, decoded, out, limit)
         user = decoded.user
-        key = user_key(decoded.tenant, user if isinstance(user, str) else user.id)
-        self._check_key(record, key)
+        key = self._check_key(record, decoded.tenant, user if isinstance(user, str) else user.id)
         plan = self._plans.get(decoded.tenant) or self.plan(decoded.tenant)
         return self._records.process(record, decoded, key, plan, self._control.tick, out, limit)
 
-    def _check_key(self, record: LogRecord, key: bytes) -> None:
+    def _check_key(self, record: LogRecord, tenant: str, user_id: str) -> bytes:
+        """Return the user's key, which must be the record's and decide its partition (X1)."""
+        key = user_key(tenant, user_id)
+        if "\0" in user_id or "\0" in tenant:
+            raise RejectedError(
+                "bad_request", "user.id and tenant must not hold the character NUL, which separates them"
+            )
         if record.key != key:
             given = "no key" if record.key is None else f"the key {record.key[:_SHOWN]!r}"
             raise RejectedError(
@@ -135,11 +153,14 @@ class Partition:
                 f"key {key[:_SHOWN]!r} belongs to partition {partition_of(key, partitions)}, the record is in "
                 f"{record.partition}; use the murmur2 partitioner (librdkafka: partitioner=murmur2_random)",
             )
+        return key
 
     def _check_key_loosely(self, record: LogRecord) -> None:
-        found = loose_user_id(record.value)
-        if found is not None:
-            self._check_key(record, user_key(*found))
+        try:
+            found = loose_fields(record.value)
+        except RejectedError:
+            return
+        self._check_key(record, found.tenant, found.user_id)
 
     def _check_control(self, record: LogRecord, control: ControlRecord) -> None:
         token = self._settings.control_token
@@ -151,7 +172,7 @@ class Partition:
         if at > record.timestamp_ms:
             raise RejectedError(
                 "forged_time",
-                f"at {instant_text(at)} is later than the record timestamp {instant_text(record.timestamp_ms)}",
+                f"at {shown_instant(at)} is later than the record timestamp {shown_instant(record.timestamp_ms)}",
             )
         if at < EARLIEST_MS:
             raise RejectedError("bad_request", "at lies before the year 3")
@@ -169,13 +190,17 @@ class Partition:
     def _run_due(self, record: LogRecord, at: int, out: list[Emission], limit: int, tenant: str | None = None) -> bool:
         """Advance all users, or those of a tenant, in the order of due instant, then key."""
         append = max(record.timestamp_ms, self._control.tick or record.timestamp_ms)
+        for known in self._control.catalogs:
+            self.plan(known)  # whatever is missing shows before anybody is taken off the timers
         self._store.reschedule_touched()
+        advanced = 0
         passed_over: list[tuple[int, bytes]] = []
         done = True
         while done:
-            if len(out) >= limit:
+            if len(out) >= limit or advanced >= limit:
                 done = False
                 break
+            advanced += 1
             item = self._store.pop_due(at)
             if item is None:
                 break
@@ -210,11 +235,26 @@ class Partition:
             raise RejectedError(
                 "unknown_catalog", f"version {version[:_SHOWN]!r} is not on the catalog topic; publish it there first"
             )
+        self._check_order(plan, at, tenant)
         if self._control.switching is None:
             if self.plan(tenant) is not None and not self._run_due(record, at, out, limit, tenant):
                 return False
             self._control.switching = (tenant, version, "")
         return self._move_users(record, tenant, version, plan, at, out, limit)
+
+    def _check_order(self, plan: Plan, at: int, tenant: str) -> None:
+        """Refuse a switch that does not say when its version was published, or that goes back (C38, D-22)."""
+        if at != plan.at:
+            raise RejectedError(
+                "stale_catalog",
+                f"at {shown_instant(at)} is not the version's own instant {shown_instant(plan.at)} (C38)",
+            )
+        current = self.plan(tenant)
+        if current is not None and not self._catalogs.follows(tenant, plan.version, current.version):
+            raise RejectedError(
+                "stale_catalog",
+                f"version {plan.version[:_SHOWN]!r} is older than {current.version!r}, which is in force; publish it anew",
+            )
 
     def _move_users(
         self, record: LogRecord, tenant: str, version: str, plan: Plan, at: int, out: list[Emission], limit: int
@@ -222,6 +262,7 @@ class Partition:
         """Give every user of the tenant the new plan's schedule and what it backdates, in slices, by key (A22, P25)."""
         assert self._control.switching is not None
         append = max(record.timestamp_ms, self._control.tick or record.timestamp_ms)
+        old = self.plan(tenant)
         last = bytes.fromhex(self._control.switching[2])
         prefix = f"{tenant}\0".encode() if tenant else b""
         moved = 0
@@ -238,10 +279,13 @@ class Partition:
                 continue
             moved += 1
             self._store.touch(key)
+            effects = Effects(out, user, self._settings.environment, None, append)
+            if old is not None:
+                timers.close_orphaned_windows(user, old, plan, at, effects)
             user.use(plan)
             timers.schedule(user, plan)
             if plan.changed_achievements:
-                backdate(user, plan, at, Effects(out, user, self._settings.environment, None, append))
+                backdate(user, plan, at, effects)
             self._store.reschedule(key)
         self._control.switching = None
         self._control.catalogs[tenant] = version

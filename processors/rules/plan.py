@@ -47,7 +47,8 @@ class TriggerPlan:
         self.threshold = trigger.metric_threshold * SCALE
         self.length = trigger.streak_length
         self.block = trigger.block_if_out_of_points
-        self.order = (kind, 0, created_ms, trigger.order, trigger.id)  # P31, P32, C20
+        place = trigger.order if trigger.created_ms is None else 0  # the file decides only where it gives no time (C20)
+        self.order = (kind, 0, created_ms, place, trigger.id)  # P31, P32
 
 
 class TimeTriggerPlan(TriggerPlan):

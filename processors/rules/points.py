@@ -319,10 +319,9 @@ def _emit_changed(
         effects.emit_due("points.changed", data, at_ms, f"{system.key}\0{due_entity}")
 
 
-def close_window(user: User, system: SystemPlan, effects: Effects) -> None:
+def close_window(user: User, system: SystemPlan, effects: Effects, ended: int) -> None:
     """A throttle window ends with awards collected: emit them and open the next one (L32, C23)."""
     window = user.state.windows[system.key]
-    ended = window.until
     awards = [_award_decoder.decode(raw) for raw in window.awards]
     _emit_changed(user, system, window, awards, ended, effects, "window")
     window.until = ended + THROTTLE_MS

@@ -6,11 +6,10 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from processors.rules.effects import instant_text
+from processors.rules.effects import shown_instant
 from processors.rules.errors import RejectedError
 from schemas.derived import Origin, Rejected
 from schemas.emission import Emission
-from schemas.instants import DAY_MS, MAX_DAY, MIN_DAY
 from schemas.records import LogRecord
 from schemas.topics import REJECTED
 
@@ -31,7 +30,7 @@ def rejected(record: LogRecord, topic: str, error: RejectedError) -> Emission:
             topic,
             record.partition,
             record.offset,
-            instant_text(min(max(record.timestamp_ms, MIN_DAY * DAY_MS), MAX_DAY * DAY_MS)),
+            shown_instant(record.timestamp_ms),
         ),
         key=key,
         value=value,

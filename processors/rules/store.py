@@ -18,6 +18,7 @@ HISTORY_PREFIX: Final = b"h"
 
 NEVER: Final = 2**63 - 1
 
+_HEAP_SLACK: Final = 1_000
 _CHUNK_NUMBER_BYTES: Final = 4
 _DUE_BYTES: Final = 8
 
@@ -138,6 +139,14 @@ class UserStore:
             memory = self._memories[key] = Memory(self._remembered_ids)
         return memory
 
+    def keep_memory(self, key: bytes, memory: Memory) -> None:
+        """Keep what a record was given to remember in, now that it is applied."""
+        self._memories[key] = memory
+
+    def new_memory(self) -> Memory:
+        """Return a memory that nobody keeps yet: a refused record leaves no trace."""
+        return Memory(self._remembered_ids)
+
     def known_memory(self, key: bytes) -> Memory | None:
         """Return what is remembered of a user, None if nothing ever was."""
         return self._memories.get(key)
@@ -155,7 +164,14 @@ class UserStore:
         if entry_due != entry.due:
             entry.due = entry_due
             if entry_due != NEVER:
-                heapq.heappush(self._heap, (entry_due, key))
+                self._push(entry_due, key)
+
+    def _push(self, due: int, key: bytes) -> None:
+        """Note a due instant; when old notes outweigh the users, make the heap anew."""
+        heapq.heappush(self._heap, (due, key))
+        if len(self._heap) > 2 * len(self._entries) + _HEAP_SLACK:
+            self._heap = [(entry.due, key) for key, entry in self._entries.items() if entry.due != NEVER]
+            heapq.heapify(self._heap)
 
     def reschedule_touched(self) -> None:
         """Bring the timers of all users touched in this round up to date."""

@@ -31,7 +31,7 @@ def open_chains(user: User, plan: Plan, at_ms: int) -> None:
     """Open the first period of each chain: the one that holds `at_ms`, whole (S27, C1)."""
     if user.state.chains:
         return
-    day = user.zone.reached_day(at_ms)
+    day = user.zone.day(at_ms)
     user.state.chains = [Chain(start=period_start(f, day, plan.week_start)) for f in FREQUENCIES]
 
 
@@ -144,7 +144,7 @@ def change_zone(user: User, plan: Plan, new: Zone, at_ms: int, effects: Effects)
     """Move the chains to another zone at an append time; what was due before is done (S60-S64)."""
     roll_idle(user, plan, at_ms)
     freezes.skip_passed(user, plan, at_ms, including=True)
-    new_day = new.day(at_ms)
+    new_day = new.reached_day(at_ms)
     for index, chain in enumerate(user.state.chains):
         frequency = FREQUENCIES[index]
         target = period_start(frequency, new_day, plan.week_start)

@@ -18,6 +18,14 @@ _NEVER: Final = 2**63
 _SETTLE, _FREEZE, _WINDOW, _TICK = range(4)  # order at one instant: S9, then C23, then F1(3)
 
 
+def close_orphaned_windows(user: User, old: Plan, new: Plan, at_ms: int, effects: Effects) -> None:
+    """Before a switch: a window of a system that the new plan lacks ends now, nobody would close it later (D-22)."""
+    for key in sorted(user.state.windows):
+        system = old.systems.get(key)
+        if user.state.windows[key].awards and key not in new.systems and system is not None:
+            points.close_window(user, system, effects, at_ms)
+
+
 def schedule(user: User, plan: Plan) -> None:
     """Bring the schedule of time triggers in line with the plan (P25): new anchors start anew, others go on."""
     old = user.state.time_triggers
@@ -33,34 +41,40 @@ def schedule(user: User, plan: Plan) -> None:
     user.due = UNSET
 
 
-_Item = tuple[int, int, int, SystemPlan | TimeTriggerPlan | None]
-"""What is due next: instant, kind, chain of a settlement, system of a window or trigger of a tick."""
+_Item = tuple[int, int, int, SystemPlan | TimeTriggerPlan | None, int]
+"""What is next: when it is done, kind, chain of a settlement, system of a window or trigger of a tick, its due instant."""
 
 
-def _next(user: User, plan: Plan) -> _Item | None:
-    """Return what is due first; at equal instants settlement, then windows, then ticks in the order C19, P32."""
+def _next(user: User, plan: Plan, reached_ms: int | None) -> _Item | None:
+    """Return what is next; at equal instants settlement, freezes, windows, then ticks in the order C19, P32.
+
+    A settlement may be postponed by the settings, but not beyond a record of the same user whose effectiveAt `reached_ms`
+    is at or after its due instant; everything else passes it meanwhile (S9).
+    """
     item: _Item | None = None
     first = _NEVER
     settle = streaks.due(user, plan)
     if settle is not None:
-        first = settle[0]
-        item = first, _SETTLE, settle[1], None
+        due, index = settle
+        postponed = reached_ms is None or reached_ms < due
+        first = due + plan.streak.settle_delay_seconds * SECOND_MS if postponed else due
+        item = first, _SETTLE, index, None, due
     freeze = freezes.due(user, plan)
     if freeze is not None and freeze < first:
         first = freeze
-        item = first, _FREEZE, 0, None
+        item = first, _FREEZE, 0, None, first
     for key, window in user.state.windows.items():
         if window.awards and window.until <= first:
             system = plan.systems.get(key)
             if system is None or (window.until == first and not _comes_before(system, item)):
                 continue
             first = window.until
-            item = first, _WINDOW, 0, system
+            item = first, _WINDOW, 0, system, first
     for trigger in plan.time_triggers:
         due = user.state.time_triggers[trigger.reference].due
         if due < first:
             first = due
-            item = due, _TICK, 0, trigger
+            item = first, _TICK, 0, trigger, first
     return item
 
 
@@ -71,18 +85,15 @@ def _comes_before(system: SystemPlan, item: _Item | None) -> bool:
 
 def next_due(user: User, plan: Plan) -> int | None:
     """Return the instant at which a tick has something to do for the user, epoch ms, None if never."""
-    item = _next(user, plan)
-    if item is None:
-        return None
-    delay_ms = plan.streak.settle_delay_seconds * SECOND_MS if item[1] == _SETTLE else 0
-    return item[0] + delay_ms
+    item = _next(user, plan, None)
+    return None if item is None else item[0]
 
 
 def advance(user: User, plan: Plan, until: int, effects: Effects, limit: int, *, reached_ms: int | None = None) -> bool:
     """Do everything due at or before `until`, in order (S9, F1).
 
-    A settlement may be postponed by the settings, but not beyond a record of the same user whose effectiveAt
-    `reached_ms` is at or after its due instant (S9). Stops at a safe point once `effects.out` holds `limit` emissions.
+    `reached_ms` is the effectiveAt of the user's record that asks for it, None for a tick. Stops at a safe point once
+    `effects.out` holds `limit` emissions.
 
     Returns:
         False if it stopped early.
@@ -90,17 +101,15 @@ def advance(user: User, plan: Plan, until: int, effects: Effects, limit: int, *,
     known = user.due
     if known is None or (known is not UNSET and known > until):
         return True
-    delay_ms = plan.streak.settle_delay_seconds * SECOND_MS
     while True:
-        item = _next(user, plan)
+        item = _next(user, plan, reached_ms)
         if item is None:
             user.due = None
             return True
-        due, kind, index, what = item
-        if due > until:
-            user.due = due
-            return True
-        if kind == _SETTLE and delay_ms and due + delay_ms > until and (reached_ms is None or reached_ms < due):
+        when, kind, index, what, due = item
+        if when > until:
+            # with a delay the next record may reach further
+            user.due = UNSET if plan.streak.settle_delay_seconds else when
             return True
         if len(effects.out) >= limit:
             return False
@@ -109,7 +118,7 @@ def advance(user: User, plan: Plan, until: int, effects: Effects, limit: int, *,
         elif kind == _FREEZE:
             freezes.accumulate(user, plan, due, effects)
         elif isinstance(what, SystemPlan):
-            points.close_window(user, what, effects)
+            points.close_window(user, what, effects, due)
         else:
             assert what is not None
             _tick(user, plan, what, due, until, effects)
@@ -120,12 +129,14 @@ def _tick(user: User, plan: Plan, trigger: TimeTriggerPlan, due_ms: int, until: 
     system, interval = trigger.system, trigger.interval
     scheduled = user.state.time_triggers[trigger.reference]
     scheduled.due = due_ms + interval
-    if trigger.base > 0 and user.state.balances.get(system.key, 0) >= system.limit:
-        # nothing fits below the cap (P44, P47), and nothing else that is due moves the balance: pass over all of them
-        if trigger.alone and scheduled.due <= until:
+    balance = user.state.balances.get(system.key, 0)
+    clipped = balance >= system.limit if trigger.base > 0 else balance == 0
+    mismatch = not matches(trigger.user_filter, user.state.attributes)
+    if clipped or mismatch:
+        # nothing comes of it (P26, P44, P45, P47), nor of the next ones: time alone changes no attribute, and a balance only
+        # by other time triggers of the system
+        if (mismatch or trigger.alone) and scheduled.due <= until:
             scheduled.due += ((until - scheduled.due) // interval + 1) * interval
-        return
-    if not matches(trigger.user_filter, user.state.attributes):
         return
     firing = Firing(trigger.order, trigger, 1)
     cause = Cause(type="time", id=instant_text(due_ms))

@@ -9,7 +9,7 @@ from processors.rules.errors import RejectedError
 from processors.rules.filters import undeclared
 from processors.rules.plan import AchievementPlan, Plan
 from processors.rules.zones import Zone, find_zone, zone_of
-from schemas.instants import format_instant, parse_day, parse_instant
+from schemas.instants import format_day, format_instant, parse_day, parse_instant
 from schemas.outcome import StreakObject, UserObject
 from schemas.records import UserInput
 from schemas.state import Row, UserState
@@ -122,6 +122,12 @@ def in_control_group(tenant: str, user_id: str, ratio_percent: int) -> bool:
     return int.from_bytes(digest[:8]) % 100 < ratio_percent
 
 
+def check_form(given: UserInput) -> None:
+    """Refuse what is no date, before everything else about the record (Z1, Z12)."""
+    if given.sign_up_date is not UNSET:
+        sign_up_day(given.sign_up_date)
+
+
 def check_user(given: UserInput, state: UserState | None, plan: Plan, at_ms: int) -> None:
     """Refuse what a user object must not say, in the order Z4, Z5, Z6 (Z12).
 
@@ -160,10 +166,9 @@ def sign_up_day(text: str) -> str:
     try:
         if len(text) > _DATE_LENGTH:
             return format_instant(parse_instant(text))[:_DATE_LENGTH]
-        parse_day(text)
-    except ValueError as error:
+        return format_day(parse_day(text))
+    except (ValueError, OverflowError) as error:
         raise RejectedError("bad_request", f"user.signUpDate {text[:40]!r} is not a date; write YYYY-MM-DD") from error
-    return text
 
 
 def new_state(user_id: str, tenant: str, plan: Plan, created_ms: int, append_ms: int) -> UserState:

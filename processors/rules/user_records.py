@@ -1,5 +1,6 @@
 """Records of users: skip, validate, do what is due, apply, answer (F1)."""
 
+import re
 from collections import Counter as Tally
 from typing import Final
 
@@ -7,7 +8,8 @@ import msgspec
 from msgspec import UNSET
 
 from processors.rules import apply, calls, timers
-from processors.rules.effects import Effects, instant_text
+from processors.rules.decode import loose_fields
+from processors.rules.effects import Effects, instant_text, shown_instant
 from processors.rules.errors import RejectedError
 from processors.rules.memory import digest
 from processors.rules.plan import Plan
@@ -16,14 +18,12 @@ from processors.rules.settings import FoldSettings
 from processors.rules.store import UserStore
 from processors.rules.user import User, check_user
 from schemas.emission import Emission
-from schemas.instants import DAY_MS, MAX_DAY, MIN_DAY, to_ms
+from schemas.instants import EARLIEST_MS, LATEST_MS, to_ms
 from schemas.outcome import OutcomeRecord
-from schemas.records import CompleteAchievement, Identify, InputRecord, LogRecord, MetricEvent, UserRecord
+from schemas.records import CompleteAchievement, Identify, InputRecord, LogRecord, MetricEvent, UserInput, UserRecord
 from schemas.topics import OUTCOMES
 
-EARLIEST_MS: Final = (MIN_DAY + 400) * DAY_MS
-LATEST_MS: Final = (MAX_DAY - 4000) * DAY_MS
-"""Instants beyond these are refused: local dates and due instants around them would leave the calendar."""
+_POSITION: Final = re.compile(r"-\d+-\d+", re.ASCII)
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -89,8 +89,7 @@ class UserRecords:
         occurred = record.timestamp_ms if decoded.occurred_at is UNSET else to_ms(decoded.occurred_at)
         request = _Request(record, decoded, key, event_id, remembered, occurred, append, min(occurred, append))
         try:
-            if occurred < EARLIEST_MS:
-                raise RejectedError("bad_request", f"occurredAt {decoded.occurred_at} lies before the year 3")
+            self._check_form(request)
             if plan is None:
                 raise RejectedError(
                     "unknown_metric", f"no catalog is in force for tenant {decoded.tenant!r}; publish one first"
@@ -99,6 +98,22 @@ class UserRecords:
         except RejectedError as error:
             self._refuse(request, error, out)
             return True
+
+    def _check_form(self, request: _Request) -> None:
+        """Refuse what is wrong whatever the catalog says (Z1, D-11, D-22)."""
+        if not EARLIEST_MS <= request.occurred <= LATEST_MS:
+            raise RejectedError("bad_request", "occurredAt lies outside the years 3 to 9988")
+        if request.remembered and ("\0" in request.event_id or self._is_reserved(request.event_id)):
+            raise RejectedError(
+                "bad_request",
+                f"eventId {request.event_id[:80]!r} holds NUL or has the form of a default one "
+                f"({self._settings.topic}-PARTITION-OFFSET); choose another, or leave it out",
+            )
+
+    def _is_reserved(self, event_id: str) -> bool:
+        """Tell whether an id has the form of those given to records without one (X4): effects of both would share ids."""
+        topic = self._settings.topic
+        return event_id.startswith(topic) and _POSITION.fullmatch(event_id, len(topic)) is not None
 
     def _apply(self, request: _Request, user: User | None, plan: Plan, out: list[Emission], limit: int) -> bool:
         decoded, key, at = request.decoded, request.key, request.at
@@ -127,7 +142,9 @@ class UserRecords:
         effects = Effects(out, user, self._settings.environment, request.event_id, request.append)
         if not created:
             self._store.touch(key)
-            if not timers.advance(user, plan, request.append, effects, limit, reached_ms=at):
+            # a zone change comes after everything due under the old zone, postponed or not (S60)
+            reached = request.append if _moves(user, apply.given_user(decoded.user)) else at
+            if not timers.advance(user, plan, request.append, effects, limit, reached_ms=reached):
                 return False
             if isinstance(decoded, CompleteAchievement):
                 answered = calls.look_up_completion(decoded, user, plan)
@@ -147,6 +164,8 @@ class UserRecords:
             if forgotten:
                 self._counters["forgotten_ids"] += forgotten
         user.state.append = request.append
+        if applied.forgotten:
+            self._counters["forgotten_ids"] += applied.forgotten
         self._counters["applied"] += 1
         self._answer(request, out, applied, None)
         return True
@@ -163,8 +182,12 @@ class UserRecords:
     ) -> apply.Applied:
         decoded, at, event_id = request.decoded, request.at, request.event_id
         if checked is not None:
-            memory = self._store.memory(request.key) if checked.idempotency_key else None
-            return apply.apply_event(user, checked, event_id, plan, at, memory, effects, created=created)
+            if not checked.idempotency_key:
+                return apply.apply_event(user, checked, event_id, plan, at, None, effects, created=created)
+            memory = self._store.known_memory(request.key) or self._store.new_memory()
+            applied = apply.apply_event(user, checked, event_id, plan, at, memory, effects, created=created)
+            self._store.keep_memory(request.key, memory)
+            return applied
         if not isinstance(decoded, Identify | CompleteAchievement | MetricEvent):
             return calls.apply_request(user, decoded, plan, at, effects)
         if isinstance(decoded, Identify):
@@ -188,7 +211,7 @@ class UserRecords:
             tenant_id=decoded.tenant,
             user_id=decoded.user if isinstance(decoded.user, str) else decoded.user.id,
             metric=decoded.metric if isinstance(decoded, MetricEvent) else UNSET,
-            occurred_at=instant_text(request.occurred),
+            occurred_at=shown_instant(request.occurred),
             effective_at=UNSET if reason is not None else instant_text(request.at),
             status=applied.status,
             reason=UNSET if reason is None else reason,
@@ -196,6 +219,25 @@ class UserRecords:
             issues=applied.issues,
         )
         out.append(Emission(OUTCOMES, request.key, _encode(data)))
+
+    def answer_undecoded(self, record: LogRecord, error: RejectedError, out: list[Emission]) -> None:
+        """Emit the outcome of a record that could not be decoded but whose user could be read (C34, D-03)."""
+        found = loose_fields(record.value)
+        data = OutcomeRecord(
+            event_id=found.event_id or f"{self._settings.topic}-{record.partition}-{record.offset}",
+            type=found.type,
+            tenant_id=found.tenant,
+            user_id=found.user_id,
+            metric=found.metric if found.metric is not None else UNSET,
+            occurred_at=shown_instant(record.timestamp_ms),
+            status=error.status,
+            reason=error.reason,
+        )
+        out.append(Emission(OUTCOMES, record.key, _encode(data)))
+
+
+def _moves(user: User, given: UserInput) -> bool:
+    return given.tz is not UNSET and given.tz != user.state.tz
 
 
 def type_name(record: InputRecord) -> str:

@@ -16,6 +16,7 @@ _OFFSET = re.compile(r"([+-])(\d\d):(\d\d)", re.ASCII)
 _MAX_OFFSET_MINUTES: Final = 14 * 60
 _SEARCH_BACK_MS: Final = 2 * DAY_MS
 _DATE_CACHE: Final = 65_536
+_LONGEST_NAME: Final = 64
 
 
 class Zone(Protocol):
@@ -119,11 +120,15 @@ class DatabaseZone:
 UTC: Final = FixedZone(0)
 
 
-@lru_cache(maxsize=4096)
 def find_zone(name: str | None) -> Zone | None:
     """Return the zone of a name, UTC for None, None for a name that is neither an IANA zone nor an offset ±HH:MM."""
     if name is None:
         return UTC
+    return _find(name) if len(name) <= _LONGEST_NAME else None
+
+
+@lru_cache(maxsize=4096)
+def _find(name: str) -> Zone | None:
     offset = _OFFSET.fullmatch(name)
     if offset is not None:
         minutes = int(offset[2]) * 60 + int(offset[3])

@@ -1,0 +1,253 @@
+"""Catalog versions one after the other: what a switch does, and what it must not (C18, C20, C38, P8, P17, P25)."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from processors.rules.catalogs import CatalogStore
+from processors.rules.partition import Partition
+from processors.rules.settings import FoldSettings
+from schemas.catalog_file import CatalogError, encode_config
+from schemas.instants import format_instant, parse_instant
+from schemas.records import LogRecord
+
+Json = dict[str, Any]
+
+HOUR = 3_600_000
+START = parse_instant("2025-01-01T00:00:00Z")
+
+
+class Fold:
+    """A partition fed by hand; times are hours after START."""
+
+    def __init__(self) -> None:
+        self.store = CatalogStore()
+        self.partition = Partition(0, FoldSettings(), self.store)
+        self.versions = 0
+
+    def add(self, config: Json, hour: float, version: str | None = None) -> str:
+        """Put a version on the catalog topic."""
+        self.versions += 1
+        version = version or str(self.versions)
+        at = START + int(hour * HOUR)
+        record = {"tenant": "", "version": version, "atMs": at, "config": msgspec.Raw(encode_config(config))}
+        self.store.add(msgspec.json.encode(record))
+        return version
+
+    def send(self, record: Json, hour: float, user: str | None = None, limit: int = 10**6) -> list[Json]:
+        """Fold one record; return derived events and refusals."""
+        value = msgspec.json.encode(record)
+        key = user.encode() if user else None
+        log_record = LogRecord(0, self.partition.next_offset, START + int(hour * HOUR), key, value)
+        found: list[Json] = []
+        done = False
+        while not done:
+            out: list[Any] = []
+            done = self.partition.process(log_record, out, limit)
+            self.partition.changes(log_record.offset + done)
+            self.partition.commit()
+            found += [json.loads(emission.value) for emission in out]
+        return found
+
+    def switch(self, version: str, hour: float, sent: float | None = None) -> list[Json]:
+        """Send the control record of a version."""
+        at = format_instant(START + int(hour * HOUR))
+        return self.send({"type": "catalog", "version": version, "at": at}, hour if sent is None else sent)
+
+    def publish(self, config: Json, hour: float) -> str:
+        """Add a version and switch to it."""
+        version = self.add(config, hour)
+        self.switch(version, hour)
+        return version
+
+    def tick(self, hour: float, limit: int = 10**6) -> list[Json]:
+        """Let time pass."""
+        return self.send({"type": "tick", "at": format_instant(START + int(hour * HOUR))}, hour, limit=limit)
+
+    def event(self, hour: float, user: str = "u", value: int = 1, **fields: Any) -> list[Json]:
+        """Send a metric event."""
+        return self.send({"metric": "m", "user": user, "value": value, **fields}, hour, user)
+
+    def balance(self, user: str = "u") -> int:
+        """Return the balance of the only system."""
+        state = self.partition.user(user.encode())
+        assert state is not None
+        return state.balances.get("xp", 0)
+
+
+def config(*triggers: Json, **more: Any) -> Json:
+    """A catalog with one metric and one system."""
+    filled = [{"status": "active", **trigger} for trigger in triggers]
+    return {
+        "metrics": ["m"],
+        "eventAttributes": ["a"],
+        "userAttributes": ["p"],
+        "systems": [{"key": "xp", "triggers": filled}],
+        **more,
+    }
+
+
+HOURLY = {"id": "t", "type": "time", "timeUnit": "hour", "timeInterval": 1, "points": 1}
+
+
+def test_an_old_version_does_not_come_back() -> None:
+    """A control record sent again, or late, neither undoes an edit nor pays ticks twice (C38)."""
+    fold = Fold()
+    first = fold.publish(config(HOURLY), 0)
+    fold.event(0)
+    fold.tick(5.5)
+    assert fold.balance() == 5
+    fold.publish(config({**HOURLY, "timeInterval": 2}), 5.5)
+    assert [one["reason"] for one in fold.switch(first, 0, sent=6)] == ["stale_catalog"]
+    fold.tick(8)
+    assert fold.balance() == 6
+
+
+def test_a_switch_must_carry_the_instant_of_its_version() -> None:
+    """C38: a version has one instant."""
+    fold = Fold()
+    version = fold.add(config(HOURLY), 5)
+    assert [one["reason"] for one in fold.switch(version, 4, sent=6)] == ["stale_catalog"]
+
+
+def test_saving_a_time_trigger_unchanged_keeps_its_anchor_and_an_edit_moves_it() -> None:
+    """P25, C18."""
+    fold = Fold()
+    fold.publish(config(HOURLY), 0)
+    fold.event(0)
+    fold.publish(config({**HOURLY, "points": 2}), 2.5)
+    fold.tick(3)
+    assert fold.balance() == 4
+    fold.publish(config({**HOURLY, "points": 2, "timeInterval": 3}), 3.5)
+    fold.tick(6.4)
+    assert fold.balance() == 4
+    fold.tick(6.5)
+    assert fold.balance() == 6
+
+
+def test_two_versions_of_one_instant_stand_in_the_order_of_the_topic() -> None:
+    """C20, C38: 10 comes after 9."""
+    fold = Fold()
+    fold.add(config({**HOURLY, "status": "inactive"}), 0, "9")
+    fold.add(config(HOURLY), 0, "10")
+    fold.switch("9", 0)
+    fold.switch("10", 0)
+    fold.event(0)
+    fold.tick(2)
+    assert fold.balance() == 2
+
+
+def test_a_version_that_does_not_pass_stops_nobody() -> None:
+    """It is refused; the one in force and later ones work on, also after a roll-back."""
+    fold = Fold()
+    fold.publish(config(HOURLY), 1)
+    bad = fold.add({"metrics": "none"}, 0.5, "bad")
+    assert [one["reason"] for one in fold.switch(bad, 0.5, sent=1)] == ["unknown_catalog"]
+    fold.partition.rollback()
+    assert fold.event(1.5)[-1]["status"] == 201
+    fold.publish(config({**HOURLY, "points": 7}), 2)
+    fold.tick(2.5)
+    assert fold.balance() == 7
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        {"id": "t", "type": "metric", "metric": ["m"], "metricThreshold": 1, "points": 1},
+        {**HOURLY, "userAttributes": [{"key": [], "value": "1"}]},
+        {**HOURLY, "created": "0001-01-01T00:00:00+01:00"},
+        {**HOURLY, "id": "a\0b"},
+        {**HOURLY, "points": []},
+    ],
+)
+def test_no_catalog_breaks_the_reader(trigger: Json) -> None:
+    """Whatever stands in it, the answer is a list of mistakes."""
+    fold = Fold()
+    version = fold.add(config(trigger), 0)
+    with pytest.raises(CatalogError):
+        fold.store.plan("", version)
+    assert [one["reason"] for one in fold.switch(version, 0)] == ["unknown_catalog"]
+
+
+def test_counters_move_whatever_the_status() -> None:
+    """P17, A24: a filtered counter of an inactive trigger counts, so activation pays nothing for the past."""
+    trigger = {
+        "id": "t",
+        "type": "metric",
+        "metric": "m",
+        "metricThreshold": 10,
+        "points": 1,
+        "eventAttributes": {"a": "x"},
+    }
+    fold = Fold()
+    fold.publish(config({**trigger, "status": "inactive"}), 0)
+    fold.event(1, value=15, attributes={"a": "x"})
+    fold.publish(config(trigger), 2)
+    fold.event(3, value=4, attributes={"a": "x"})
+    assert fold.balance() == 0
+    fold.event(4, value=1, attributes={"a": "x"})
+    assert fold.balance() == 1
+
+
+def test_triggers_of_one_explicit_instant_order_by_id() -> None:
+    """P32: the order of the file decides only where it gives no time (C20)."""
+    made = {"created": "2024-01-01T00:00:00Z"}
+    pays = {"type": "user_creation", "points": 1}
+    fold = Fold()
+    fold.publish(config({**pays, **made, "id": "b"}, {**pays, **made, "id": "a"}), 0)
+    awards = [e["data"]["award"]["trigger"]["id"] for e in fold.event(1) if e.get("type") == "points.awarded"]
+    assert awards == ["a", "b"]
+    other = Fold()
+    other.publish(config({**pays, "id": "b"}, {**pays, "id": "a"}), 0)
+    awards = [e["data"]["award"]["trigger"]["id"] for e in other.event(1) if e.get("type") == "points.awarded"]
+    assert awards == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    "trigger", [{**HOURLY, "userAttributes": {"p": "no"}}, {**HOURLY, "points": -1}, {**HOURLY, "points": 1}]
+)
+def test_ticks_that_come_to_nothing_cost_nothing(trigger: Json) -> None:
+    """Twenty years of hourly ticks that cannot fire are passed over at once, not one by one (P26, P47)."""
+    full = config(trigger)
+    full["systems"][0]["maxPoints"] = 1
+    fold = Fold()
+    fold.publish(full, 0)
+    fold.event(0)
+    schedule = fold.partition.user(b"u")
+    assert schedule is not None
+    fold.tick(1)
+    emitted = fold.tick(20 * 365 * 24)
+    assert len([e for e in emitted if e["type"] == "points.awarded"]) == 0
+    assert schedule.time_triggers  # still scheduled, after the tick
+    state = fold.partition.user(b"u")
+    assert state is not None
+    assert all(trigger.due > START + 20 * 365 * 24 * HOUR for trigger in state.time_triggers.values())
+
+
+def test_a_postponed_settlement_holds_up_nothing_else() -> None:
+    """S9: `settleDelaySeconds` postpones the settlement, not time triggers (P27)."""
+    streak = {"metrics": [{"key": "m", "threshold": 1}], "settleDelaySeconds": 6 * 3600}
+    fold = Fold()
+    fold.publish(config(HOURLY, streak=streak), 0)
+    fold.event(0)
+    fold.tick(48 + 3)
+    state = fold.partition.user(b"u")
+    assert state is not None
+    assert state.balances["xp"] == 51
+    assert state.chains[0].length == 1
+    lost = [e for e in fold.tick(48 + 6) if e["type"] == "streak.lost"]
+    assert [e["occurredAt"] for e in lost] == ["2025-01-03T00:00:00.000Z"]
+
+
+def test_collected_awards_of_a_system_that_goes_come_out_at_the_switch() -> None:
+    """D-22: nobody would close the window later."""
+    pays = {"id": "t", "type": "metric", "metric": "m", "metricThreshold": 1, "points": 1}
+    fold = Fold()
+    fold.publish(config(pays), 0)
+    fold.event(1)
+    fold.event(1.01)
+    version = fold.add({"metrics": ["m"]}, 1.02)
+    changed = [e for e in fold.switch(version, 1.02) if e["type"] == "points.changed"]
+    assert [e["data"]["points"]["added"] for e in changed] == [1]
