@@ -10,7 +10,9 @@ from typing import Final
 from processors.engine.errors import StartupError
 
 MAX_SLOTS: Final = 64
-SLOTS_DIRECTORY: Final = "workers"
+WORKERS: Final = "workers"
+SINKS: Final = "sinks"
+"""Kinds of processes; each has slots, and a folder for their locks, of its own."""
 
 
 class Instance:
@@ -28,7 +30,7 @@ class Instance:
             self._file = None
 
 
-def claim_instance(configured: str, home: Path) -> Instance:
+def claim_instance(configured: str, home: Path, kind: str = WORKERS) -> Instance:
     """Return the configured name, or `host-home-N` with the first number that no living process of this home holds.
 
     A worker that was killed and started again thus gets its name back, and with it its partitions without waiting for
@@ -36,7 +38,7 @@ def claim_instance(configured: str, home: Path) -> Instance:
     """
     if configured:
         return Instance(configured)
-    directory = home / SLOTS_DIRECTORY
+    directory = home / kind
     directory.mkdir(parents=True, exist_ok=True)
     where = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:6]
     for slot in range(MAX_SLOTS):
@@ -47,4 +49,4 @@ def claim_instance(configured: str, home: Path) -> Instance:
             os.close(file)
             continue
         return Instance(f"{socket.gethostname()}-{where}-{slot}", file)
-    raise StartupError(f"{MAX_SLOTS} workers already run on {home}. Set PLAUDIT_INSTANCE to a name of its own.")
+    raise StartupError(f"{MAX_SLOTS} {kind} already run on {home}. Set PLAUDIT_INSTANCE to a name of its own.")
