@@ -38,7 +38,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     bootstrap: str
     """Kafka, `host:port`, comma-separated."""
     home: Path
-    """Directory of the installation on this machine; holds the locks of instance names."""
+    """Directory of the installation on this machine; holds the locks of instance names, and Faust's data directory."""
     prefix: str = DEFAULT_PREFIX
     partitions: int = DEFAULT_PARTITIONS
     environment: str = "production"
@@ -82,6 +82,7 @@ async def work(options: WorkerOptions, stop: asyncio.Event, *, clock: bool, rule
             bootstrap=options.bootstrap,
             partitions=options.partitions,
             instance=instance.name,
+            home=options.home,
             names=names,
             session_s=options.session_s,
             allow_retention=options.allow_retention,

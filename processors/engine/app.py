@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final
 
 import faust
@@ -30,6 +31,9 @@ SESSION_S: Final = 8.0
 
 HEARTBEATS_PER_SESSION: Final = 4
 
+DATA_FOLDER: Final = "faust"
+"""Faust's data directory in the home of the installation. It makes empty folders there: tables are in memory."""
+
 REBALANCE_TIMEOUT_S: Final = 30.0
 QUIESCE_TIMEOUT_S: Final = 15.0
 STOP_TIMEOUT_S: Final = 20.0
@@ -44,6 +48,8 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Partitions of the input log."""
     instance: str
     """Name for static membership and the transactional id; no two living workers share one."""
+    home: Path
+    """Directory of the installation on this machine; Faust's data directory lies in it."""
     names: Names = Names()
     limits: Limits = Limits()
     session_s: float = SESSION_S
@@ -59,6 +65,7 @@ class Engine:
         folds look catalogs up in."""
         patch_flow_control()
         self.options = options
+        options.home.mkdir(parents=True, exist_ok=True)  # Faust makes its data directory, but not what that lies in
         self.app = _build_app(options)
         self.table = StateTable(self.app, make_fold, options.partitions)
         self.app.tables.add(self.table)
@@ -149,6 +156,7 @@ def _build_app(options: EngineOptions) -> faust.App:
         topic_allow_declare=False,
         topic_disable_leader=True,
         topic_partitions=options.partitions,
+        datadir=options.home.absolute() / DATA_FOLDER,
         table_standby_replicas=0,
         store="memory://",
         web_enabled=False,

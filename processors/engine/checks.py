@@ -3,6 +3,7 @@
 from importlib import metadata
 from typing import Any, Final
 
+from aiokafka import AIOKafkaClient, AIOKafkaProducer
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer.message_accumulator import MessageAccumulator
@@ -41,6 +42,10 @@ PRIVATE_NAMES: Final[tuple[tuple[Any, str], ...]] = (
     (GroupCoordinator, "fetch_committed_offsets"),
     (GroupCoordinator, "request_rejoin"),
     (GroupCoordinator, "reset_generation"),
+    (AIOKafkaProducer, "_partition"),
+    (AIOKafkaClient, "_wait_on_metadata"),
+    (MessageAccumulator, "_append_batch"),
+    (MessageAccumulator, "create_builder"),
     (MessageAccumulator, "fail_all"),
     (Sender, "_do_txn_offset_commit"),
     (Sender, "_find_coordinator"),

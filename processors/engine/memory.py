@@ -8,7 +8,7 @@ from itertools import islice
 from processors.engine.errors import AbortableError
 from processors.engine.fold import CatalogSource, Fold
 from processors.engine.names import Names
-from processors.engine.round import Batch, Limits, Output, RoundRunner, Target, Work
+from processors.engine.round import NO_HEADERS, Batch, Change, Headers, Limits, RoundRunner, Target, Work, headers_of
 from schemas.emission import Emission
 from schemas.records import LogRecord
 
@@ -17,6 +17,10 @@ MAX_ATTEMPTS = 10
 
 FailAt = Callable[[str, int], BaseException | None]
 """Step ("begin", "send", "flush", "offsets", "commit") and how many times it was called, from 1: the error to raise."""
+
+
+Output = tuple[bytes | None, bytes | None, Headers]
+"""A published record: key, value, headers."""
 
 
 class MemoryLog:
@@ -34,27 +38,39 @@ class MemoryLog:
         """Number of transactions given up."""
         self._fail = fail
         self._calls: Counter[str] = Counter()
-        self._open: set[Target] | None = None
-        self._staged: dict[Target, list[Output]] = {}
+        self._open = False
+        self._ended: dict[int, bool] = {}
+        """By partition of the open transaction: whether its changelog has come."""
+        self._staged: dict[Target, list[Output]] = defaultdict(list)
         self._staged_offsets: dict[Target, int] = {}
         self._flushed = False
 
-    async def begin(self, outputs: set[Target]) -> None:
+    async def begin(self) -> None:
         """See TransactionPort."""
-        assert self._open is None, "the transaction before is still open"
+        assert not self._open, "the transaction before is still open"
         self._step("begin")
-        self._open = outputs
+        self._open = True
         self._flushed = False
 
-    async def send(self, topic: str, partition: int, records: Sequence[Output]) -> None:
+    async def send(
+        self, names: Names, partition: int, emissions: Sequence[Emission], changes: Sequence[Change] | None
+    ) -> None:
         """See TransactionPort."""
         self._step("send")
-        assert self._open is not None and (topic, partition) in self._open, "not registered"
-        self._staged.setdefault((topic, partition), []).extend(records)
+        assert self._open, "no transaction is open"
+        assert not self._flushed, "outputs after the flush"
+        assert not self._ended.get(partition), "outputs after the changelog of the partition"
+        self._ended[partition] = changes is not None
+        for emission in emissions:
+            output = (emission.key, emission.value, headers_of(emission))
+            self._staged[names.output(emission.topic), partition].append(output)
+        if changes is not None:
+            self._staged[names.changelog, partition].extend((key, value, NO_HEADERS) for key, value in changes)
 
     async def flush(self) -> None:
         """See TransactionPort."""
         self._step("flush")
+        assert self._ended and all(self._ended.values()), "a partition without changelog"
         self._flushed = True
 
     async def send_offsets(self, offsets: Mapping[Target, int]) -> None:
@@ -92,8 +108,9 @@ class MemoryLog:
             raise error
 
     def _close(self) -> None:
-        self._open = None
-        self._staged = {}
+        self._open = False
+        self._ended = {}
+        self._staged = defaultdict(list)
         self._staged_offsets = {}
 
 

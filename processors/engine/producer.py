@@ -1,7 +1,8 @@
 """The transaction port on Kafka: one transactional producer per worker."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -14,12 +15,15 @@ from aiokafka.errors import (
     RebalanceInProgressError,
     UnknownMemberIdError,
 )
+from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
 from aiokafka.producer.transaction_manager import TransactionState
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from processors.engine.errors import AbortableError, FencedError, RetriableError
 from processors.engine.kip447 import FORBIDDEN, FencedInstanceIdError, GroupMember, GroupSender
-from processors.engine.round import Output, Target
+from processors.engine.names import Names
+from processors.engine.round import NO_HEADERS, Change, Headers, Target, headers_of
+from schemas.emission import Emission
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +73,12 @@ class KafkaPort:
         self._client_id = client_id
         self._member: GroupMember | None = None
         self._producer: AIOKafkaProducer | None = None
-        self._deliveries: list[asyncio.Task[None]] = []
+        self._topics: set[str] = set()
+        """Topics that the producer knows the partitions of."""
+        self._outlets: dict[int, dict[str, _Outlet]] = {}
+        """What is being filled, by partition and logical topic; the changelog's is under its name."""
+        self._sent: list[MessageBatch] = []
+        """Batches handed to the sender since `begin`."""
         self._open = False
 
     def adopt(self, member: GroupMember) -> None:
@@ -125,10 +134,9 @@ class KafkaPort:
     async def stop(self) -> None:
         """Let go of the producer. An open transaction is left to the next `start`, or to its time-out."""
         producer, self._producer = self._producer, None
-        deliveries, self._deliveries = self._deliveries, []
-        for delivery in deliveries:
-            delivery.cancel()
-        await asyncio.gather(*deliveries, return_exceptions=True)
+        sent, self._sent = self._sent, []
+        self._outlets.clear()
+        self._topics.clear()
         self._open = False
         if producer is None:
             return
@@ -140,10 +148,7 @@ class KafkaPort:
             await asyncio.wait([task], timeout=DISCARD_TIMEOUT_S)
         accumulator = producer._message_accumulator
         accumulator.fail_all(KafkaError("the producer was given up"))
-        batches = [
-            *accumulator._pending_batches,
-            *(batch for queue in accumulator._batches.values() for batch in queue),
-        ]
+        batches = [*sent, *(batch for queue in accumulator._batches.values() for batch in queue)]
         futures = [future for batch in batches for future in (batch.future, batch._drain_waiter)]
         for future in (*futures, producer._txn_manager._transaction_waiter):
             if future is not None and future.done() and not future.cancelled():
@@ -155,46 +160,63 @@ class KafkaPort:
         await self.stop()
         await self.start()
 
-    async def begin(self, outputs: set[Target]) -> None:
-        """Begin, and register all partitions before the first record: the broker refuses records of others, and
-        answers in a way that costs a pause."""
+    async def begin(self) -> None:
+        """Begin; the broker hears of it with the first output."""
         producer = self._ready("begin")
         self._open = True
         await self._guard("begin", producer.begin_transaction())
-        for topic, partition in outputs:
-            producer._txn_manager.maybe_add_partition_to_txn(TopicPartition(topic, partition))
 
-    async def send(self, topic: str, partition: int, records: Sequence[Output]) -> None:
-        """Build batches and hand them to a task that sends them one after another."""
+    async def send(
+        self, names: Names, partition: int, emissions: Sequence[Emission], changes: Sequence[Change] | None
+    ) -> None:
+        """Fill batches, and queue the full ones; with `changes`, all of them. Partitions are registered before any of
+        their batches is queued: the broker refuses records of others, and answers in a way that costs a pause."""
+        await self._guard("send", self._fill(names, partition, emissions, changes))
+
+    async def _fill(
+        self, names: Names, partition: int, emissions: Sequence[Emission], changes: Sequence[Change] | None
+    ) -> None:
+        failure = self._ready("send")._message_accumulator._exception
+        if failure is not None:  # the sender task has ended, of a fence for instance
+            raise failure
+        outlets = self._outlets.setdefault(partition, {})
+        for topic in {emission.topic for emission in emissions}.difference(outlets):
+            outlets[topic] = await self._open_outlet(names.output(topic), partition)
+        if names.changelog not in outlets:
+            outlets[names.changelog] = await self._open_outlet(names.changelog, partition)
+        now_ms = int(time.time() * 1000)
+        for emission in emissions:  # the hot loop of publishing
+            outlet, headers = outlets[emission.topic], headers_of(emission)
+            if outlet.append(timestamp=now_ms, key=emission.key, value=emission.value, headers=headers) is None:
+                outlet.turn(now_ms, emission.key, emission.value, headers)
+        if changes is not None:
+            outlet = outlets[names.changelog]
+            for key, value in changes:
+                if outlet.append(timestamp=now_ms, key=key, value=value, headers=NO_HEADERS) is None:
+                    outlet.turn(now_ms, key, value, NO_HEADERS)
+            for outlet in self._outlets.pop(partition).values():
+                outlet.close()
+
+    async def _open_outlet(self, topic: str, partition: int) -> "_Outlet":
         producer = self._ready("send")
-        batches = []
-        batch = producer.create_batch()
-        for key, value, headers in records:
-            if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                batches.append(batch)
-                batch = producer.create_batch()
-                if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                    raise AbortableError("send", ValueError(f"a record for {topic} does not fit an empty batch"))
-        batches.append(batch)
-        self._deliveries.append(asyncio.create_task(self._deliver(producer, topic, partition, batches)))
-
-    async def _deliver(self, producer: AIOKafkaProducer, topic: str, partition: int, batches: list[Any]) -> None:
-        acknowledgements = []
-        for batch in batches:
-            batch.close()
-            acknowledgements.append(await producer.send_batch(batch, topic, partition=partition))
-        await _all(acknowledgements)
+        if topic not in self._topics:
+            await producer.client._wait_on_metadata(topic)
+            self._topics.add(topic)
+        tp = TopicPartition(topic, producer._partition(topic, partition, None, None, None, None))
+        producer._txn_manager.maybe_add_partition_to_txn(tp)
+        return _Outlet(producer._message_accumulator, tp, self._sent)
 
     async def flush(self) -> None:
         """Wait for the acknowledgement of every batch."""
         self._ready("flush")
-        deliveries, self._deliveries = self._deliveries, []
-        await self._guard("flush", _all(deliveries))
+        assert not self._outlets, "a partition without changelog"
+        await self._guard("flush", _acknowledged(self._sent))
+        self._sent.clear()
 
     async def send_offsets(self, offsets: Mapping[Target, int]) -> None:
         """Commit offsets within the transaction, in the name of the member that got the partitions."""
         producer = self._ready("offsets")
-        assert not self._deliveries, "outputs are not acknowledged yet"
+        assert not self._sent, "outputs are not acknowledged yet"
         structured = {
             TopicPartition(topic, partition): OffsetAndMetadata(offset, "")
             for (topic, partition), offset in offsets.items()
@@ -215,7 +237,7 @@ class KafkaPort:
 
     async def abort(self) -> None:
         """Give the open transaction up, if there is one."""
-        if not self._open and not self._deliveries and self._producer is not None:
+        if not self._open and self._producer is not None:
             return
         try:
             await self.restart()
@@ -237,8 +259,37 @@ class KafkaPort:
             raise AbortableError(step, error) from error
 
 
-async def _all(calls: Sequence[Awaitable[Any]]) -> None:
-    """Wait for all, then raise the first error: asyncio would report the others as forgotten."""
-    for result in await asyncio.gather(*calls, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result
+class _Outlet:
+    """The way to one partition of a topic, within a transaction."""
+
+    def __init__(self, accumulator: MessageAccumulator, tp: TopicPartition, sent: list[MessageBatch]) -> None:
+        self._accumulator = accumulator
+        self._tp = tp
+        self._sent = sent
+        self._batch = accumulator.create_builder()
+        self.append = self._batch.append
+        """Add a record to the batch; None: it is full."""
+
+    def turn(self, timestamp_ms: int, key: bytes | None, value: bytes | None, headers: Headers) -> None:
+        """Let the full batch go out, and begin the next with a record."""
+        self.close()
+        self._batch = self._accumulator.create_builder()
+        self.append = self._batch.append
+        if self.append(timestamp=timestamp_ms, key=key, value=value, headers=headers) is None:
+            raise KafkaError(f"a record for {self._tp.topic} does not fit an empty batch")
+
+    def close(self) -> None:
+        """Queue the batch. Those of one partition go out one after another, in order. (`send_batch` does the same, but
+        waits until the one before has left; a round is bounded anyway.)"""
+        if self._batch.record_count():
+            self._batch.close()
+            self._sent.append(self._accumulator._append_batch(self._batch, self._tp))
+
+
+async def _acknowledged(batches: Sequence[MessageBatch]) -> None:
+    """Wait for all, then raise the first error: asyncio would report the others as forgotten. Cancels nothing."""
+    if batches:
+        await asyncio.wait([batch.future for batch in batches])
+    errors = [error for batch in batches if (error := batch.future.exception()) is not None]
+    if errors:
+        raise errors[0]

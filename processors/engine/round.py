@@ -1,5 +1,6 @@
 """One round: fold records, publish what they cause, move the offsets, all in one transaction. Knows no Kafka."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
@@ -21,13 +22,16 @@ BYTES_PER_ROUND: Final = 32 * 1024 * 1024
 SECONDS_PER_ROUND: Final = 1.0
 """Folding time after which a round takes no more records; far below the transaction and session timeouts."""
 
+RECORDS_PER_STEP: Final = 32
+EMISSIONS_PER_STEP: Final = 500
+"""Records or emissions after which the outputs so far are handed over, and the event loop gets to send them."""
+
 EMPTY_SLICES: Final = 1_000
 """Slices of one record without an emission after which the fold is taken to be stuck."""
 
 Headers = list[tuple[str, bytes]]
 
-Output = tuple[bytes | None, bytes | None, Headers]
-"""A record to publish: key, value, headers. A list, because aiokafka's encoder takes nothing else."""
+"""A list, because aiokafka's encoder takes nothing else."""
 
 NO_HEADERS: Final[Headers] = []
 
@@ -35,15 +39,23 @@ Target = tuple[str, int]
 """Topic and partition."""
 
 
+Change = tuple[bytes, bytes | None]
+"""A changelog record: key, value."""
+
+
 class TransactionPort(Protocol):
     """Where rounds are published. Every call but the last of a transaction may raise AbortableError or FencedError;
     `commit` raises AbortableError only if nothing was committed, FencedError if it cannot know."""
 
-    async def begin(self, outputs: set[Target]) -> None:
-        """Begin a transaction that will write to `outputs`."""
+    async def begin(self) -> None:
+        """Begin a transaction. Never without `send` after it."""
 
-    async def send(self, topic: str, partition: int, records: Sequence[Output]) -> None:
-        """Hand records over, in order. At most once per topic and partition in a transaction."""
+    async def send(
+        self, names: Names, partition: int, emissions: Sequence[Emission], changes: Sequence[Change] | None
+    ) -> None:
+        """Take outputs of an input partition, in order; they go out while the caller goes on. A user's facts and
+        consequences have the same partition number. `changes` is the changelog of the partition, given with its last
+        emissions of the transaction; None: more follow."""
 
     async def flush(self) -> None:
         """Return when all that was sent is acknowledged."""
@@ -90,9 +102,12 @@ class Batch:
 
 
 class Work:
-    """What a round has folded but not yet published."""
+    """What a round has folded, and how far it is published."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.folds: dict[int, Fold] = {}
+        """Touched folds, by partition: what is rolled back if the round fails."""
         self.emissions: dict[int, list[Emission]] = {}
         """By touched partition, in the order of emission."""
         self.done: dict[int, int] = {}
@@ -102,16 +117,24 @@ class Work:
         self.effects = 0
         self.size_bytes = 0
         self.records = 0
-
-    def add(self, emissions: list[Emission], begin: int) -> None:
-        """Count what a record has appended to `emissions` from index `begin` on."""
-        self.effects += len(emissions) - begin
-        for emission in emissions[begin:]:
-            self.size_bytes += len(emission.value)
-
-    def full(self, limits: Limits) -> bool:
+        self.begun = False
+        """Whether the transaction is begun."""
+        self.ended = False
         """Whether the round takes no more records."""
-        return self.effects >= limits.effects or self.size_bytes >= limits.size_bytes
+
+
+class Run:
+    """The part of a round that belongs to one partition."""
+
+    def __init__(self, partition: int, records: Sequence[LogRecord], index: int, fold: Fold) -> None:
+        self.partition = partition
+        self.records = records
+        self.index = index
+        """Records that are passed."""
+        self.fold = fold
+        self.out: list[Emission] = []
+        self.sent = 0
+        """Emissions that are handed over."""
 
 
 class RoundObserver(Protocol):
@@ -148,7 +171,6 @@ class RoundRunner:
         self._observer = observer
         self._clock = clock
         self._empty_slices = 0
-        self._headers: dict[str, bytes] = {}
 
     async def run(self, batch: Batch, go: Callable[[], bool] = lambda: True) -> None:
         """Run rounds until the batch is finished or `go` is false; `batch` holds how far it came.
@@ -160,62 +182,87 @@ class RoundRunner:
             await self._round(batch)
 
     async def _round(self, batch: Batch) -> None:
-        began = self._clock()
-        work = Work()
+        work = Work(self._clock())
         try:
-            await self._fold(batch, work, began)
-            await self._publish(work)
+            for partition, records in batch.records.items():
+                if batch.done[partition] < len(records):
+                    await self._fold(Run(partition, records, batch.done[partition], self._folds[partition]), work)
+                    if work.ended:
+                        break
+            await self._conclude(work)
         except BaseException as error:
-            for partition in work.emissions:
-                self._folds[partition].rollback()
+            for fold in work.folds.values():
+                fold.rollback()
             if self._observer is not None:
                 self._observer.aborted(error)
             if not isinstance(error, FencedError):  # the fenced have no transaction of their own left
                 await self._port.abort()
             raise
-        for partition in work.emissions:
-            self._folds[partition].commit()
+        for fold in work.folds.values():
+            fold.commit()
         batch.done.update(work.done)
         if self._observer is not None:
-            self._observer.committed(work, self._folds, self._clock() - began)
+            self._observer.committed(work, self._folds, self._clock() - work.began)
 
-    async def _fold(self, batch: Batch, work: Work, began: float) -> None:
-        limits = self._limits
-        for partition, run in batch.records.items():
-            index = batch.done[partition]
-            if index == len(run):
-                continue
-            fold = self._folds[partition]
-            out = work.emissions[partition] = []
-            passed = True
-            while index < len(run) and passed and not work.full(limits):
-                begin = len(out)
-                passed = await self._process(fold, run[index], out, begin + limits.effects - work.effects)
-                work.add(out, begin)
-                if passed:
-                    index += 1
-                    work.records += 1
-                else:
-                    self._count_slice(run[index], len(out) > begin)
-                if self._clock() - began >= limits.duration_s:
-                    break
-            work.done[partition] = index
-            work.next[partition] = run[index].offset if index < len(run) else run[-1].offset + 1
-            if not passed or work.full(limits) or self._clock() - began >= limits.duration_s:
-                return
-
-    async def _process(self, fold: Fold, record: LogRecord, out: list[Emission], limit: int) -> bool:
-        try:
-            return fold.process(record, out, limit)
-        except CatalogMissingError as missing:
-            if self._catalogs is None:
-                raise
-            await _step("catalogs", self._catalogs.refresh())
+    async def _fold(self, run: Run, work: Work) -> None:
+        """Fold the records of a partition, handing outputs over on the way: they are sent meanwhile."""
+        work.folds[run.partition] = run.fold
+        work.emissions[run.partition] = run.out
+        records, begin = run.records, run.index
+        while True:
             try:
-                return fold.process(record, out, limit)
-            except CatalogMissingError:
-                self._catalogs.give_up(missing.tenant, missing.version)
-                return fold.process(record, out, limit)
+                self._advance(run, work, RECORDS_PER_STEP)
+            except CatalogMissingError as missing:
+                await self._look_up(missing, run, work)
+            if work.ended or run.index == len(records):
+                break
+            await self._send(run, work, None)
+            await asyncio.sleep(0)
+        work.done[run.partition] = run.index
+        work.records += run.index - begin
+        work.effects += len(run.out)
+        work.next[run.partition] = after = (
+            records[run.index].offset if run.index < len(records) else records[-1].offset + 1
+        )
+        await self._send(run, work, run.fold.changes(after))
+
+    def _advance(self, run: Run, work: Work, most: int) -> None:
+        """Fold up to `most` records, until a step is full or the round."""
+        records, out, process, clock = run.records, run.out, run.fold.process, self._clock
+        room = self._limits.effects - work.effects
+        end = min(run.index + most, len(records))
+        deadline = work.began + self._limits.duration_s
+        begin = len(out)
+        while run.index < end:
+            before = len(out)
+            if not process(records[run.index], out, room):
+                self._count_slice(records[run.index], len(out) > before)
+                work.ended = True
+                break
+            run.index += 1
+            if len(out) >= room or clock() >= deadline:
+                work.ended = True
+                break
+            if len(out) - run.sent >= EMISSIONS_PER_STEP:
+                break
+        work.size_bytes += sum([len(emission.value) for emission in out[begin:]])
+        if work.size_bytes >= self._limits.size_bytes:
+            work.ended = True
+
+    async def _look_up(self, missing: CatalogMissingError, run: Run, work: Work) -> None:
+        """Read the catalog that the next record names, and fold that record. Not while a transaction is open, which
+        would run out: then the round ends before the record."""
+        if self._catalogs is None:
+            raise missing
+        if work.begun:
+            work.ended = True
+            return
+        await _step("catalogs", self._catalogs.refresh())
+        try:
+            self._advance(run, work, 1)
+        except CatalogMissingError:
+            self._catalogs.give_up(missing.tenant, missing.version)
+            self._advance(run, work, 1)
 
     def _count_slice(self, record: LogRecord, emitted: bool) -> None:
         self._empty_slices = 0 if emitted else self._empty_slices + 1
@@ -225,42 +272,37 @@ class RoundRunner:
                 "without emitting anything"
             )
 
-    async def _publish(self, work: Work) -> None:
+    async def _send(self, run: Run, work: Work, changes: Sequence[Change] | None) -> None:
+        """Hand over what was emitted since the last time. The first one of a round begins the transaction."""
+        if changes is None and run.sent == len(run.out):
+            return
+        if not work.begun:
+            work.begun = True
+            await _step("begin", self._port.begin())
+        emissions = run.out[run.sent :]
+        run.sent = len(run.out)
+        await _step("send", self._port.send(self._names, run.partition, emissions, changes))
+
+    async def _conclude(self, work: Work) -> None:
         port = self._port
-        outputs = self._outputs(work)
-        await _step("begin", port.begin(set(outputs)))
-        for (topic, partition), records in outputs.items():
-            await _step("send", port.send(topic, partition, records))
         await _step("flush", port.flush())
         offsets = {(self._names.input, partition): offset for partition, offset in work.next.items()}
         await _step("offsets", port.send_offsets(offsets))
         await _step("commit", port.commit())
 
-    def _outputs(self, work: Work) -> dict[Target, Sequence[Output]]:
-        """Derived events and changelog of the round, by topic and partition: a user's facts and consequences have the
-        same partition number."""
-        outputs: dict[Target, list[Output]] = {}
-        for partition, emissions in work.emissions.items():
-            by_topic: dict[str, list[Output]] = {}
-            for emission in emissions:
-                records = by_topic.get(emission.topic)
-                if records is None:
-                    records = by_topic[emission.topic] = outputs[self._names.output(emission.topic), partition] = []
-                records.append((emission.key, emission.value, self._header(emission)))
-            changes = self._folds[partition].changes(work.next[partition])
-            outputs[self._names.changelog, partition] = [(key, value, NO_HEADERS) for key, value in changes]
-        return dict(outputs)
 
-    def _header(self, emission: Emission) -> Headers:
-        headers: Headers = []
-        if emission.type:
-            encoded = self._headers.get(emission.type)
-            if encoded is None:
-                encoded = self._headers[emission.type] = emission.type.encode()
-            headers.append(("type", encoded))
-        if emission.id:
-            headers.append(("id", emission.id.encode()))
-        return headers
+_encoded_types: dict[str, bytes] = {}
+
+
+def headers_of(emission: Emission) -> Headers:
+    """Return the headers of an emission's record."""
+    kind, id = emission.type, emission.id
+    if not kind:
+        return [("id", id.encode())] if id else NO_HEADERS
+    encoded = _encoded_types.get(kind)
+    if encoded is None:
+        encoded = _encoded_types[kind] = kind.encode()
+    return [("type", encoded), ("id", id.encode())] if id else [("type", encoded)]
 
 
 async def _step(name: str, call: Awaitable[None]) -> None:

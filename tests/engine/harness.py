@@ -1,9 +1,13 @@
 """Engines in this process, and what they leave on the broker."""
 
 import asyncio
+import atexit
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -22,6 +26,14 @@ DEADLINE_S = 40.0
 SESSION_S = 6.0
 
 
+@cache
+def _home() -> Path:
+    """Home of the engines of this process; gone with it."""
+    home = TemporaryDirectory(prefix="plaudit-engines-")
+    atexit.register(home.cleanup)
+    return Path(home.name)
+
+
 async def eventually(condition: Callable[[], Awaitable[bool]], what: str, deadline_s: float = DEADLINE_S) -> None:
     """Wait until `condition` holds; fail with `what` after the deadline."""
     end = time.monotonic() + deadline_s
@@ -30,13 +42,16 @@ async def eventually(condition: Callable[[], Awaitable[bool]], what: str, deadli
         await asyncio.sleep(0.05)
 
 
-def make_engine(broker: str, names: Names, instance: str = "one", limits: Limits | None = None) -> Engine:
+def make_engine(
+    broker: str, names: Names, instance: str = "one", limits: Limits | None = None, home: Path | None = None
+) -> Engine:
     """An engine with toy folds. Its folds are at `engine.table.folds`."""
     store = ToyStore()
     options = EngineOptions(
         bootstrap=broker,
         partitions=PARTITIONS,
         instance=instance,
+        home=home or _home(),
         names=names,
         limits=limits or Limits(),
         session_s=SESSION_S,

@@ -2,8 +2,10 @@
 
 import asyncio
 import struct
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -50,6 +52,19 @@ async def test_a_restart_recovers_state_and_goes_on_at_the_committed_offset(
         assert toy(engine, 0).counters["skipped_offsets"] == 0
     assert [id for _, id, _ in await ledger(broker, names)] == ["0-0", "0-1", "0-3", "1-0"]
     assert [record.value for record in await read(broker, names.output(REJECTED))] == [b"what"]
+
+
+async def test_nothing_is_made_in_the_working_directory(
+    broker: str, names: Names, producer: AIOKafkaProducer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere, home = tmp_path / "elsewhere", tmp_path / "not" / "yet"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    await produce(producer, names, 0, b"1")
+    async with running(make_engine(broker, names, home=home)):
+        await caught_up(broker, names, {0: 1})
+    assert list(elsewhere.iterdir()) == []
+    assert [found.name for found in home.iterdir()] == ["faust"]
 
 
 async def test_a_record_larger_than_a_round_is_carried_out_in_slices(
@@ -253,7 +268,7 @@ async def test_a_catalog_published_while_the_engine_runs_is_read_when_its_record
 
 async def test_a_topic_with_wrong_partitions_stops_the_worker(broker: str, names: Names) -> None:
     engine = make_engine(broker, names)
-    engine.options = type(engine.options)(bootstrap=broker, partitions=5, instance="one", names=names)
+    engine.options = msgspec.structs.replace(engine.options, partitions=5)
     with pytest.raises(StartupError, match=r"has 2 partitions instead of 5"):
         await engine.run(asyncio.Event())
 

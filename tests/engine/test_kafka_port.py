@@ -1,20 +1,24 @@
 """The transaction port against a real broker."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.errors import KafkaTimeoutError, ProducerFenced
 
 from processors.engine.errors import AbortableError, FencedError
 from processors.engine.kip447 import GroupMember
+from processors.engine.memory import MemoryLog, Output
 from processors.engine.names import Names
 from processors.engine.producer import KafkaPort
-from processors.engine.round import Batch, Output, RoundRunner
+from processors.engine.round import Batch, Limits, RoundRunner
+from schemas.emission import Emission
 from schemas.records import LogRecord
-from schemas.topics import LEDGER
+from schemas.topics import LEDGER, REJECTED
 from tests.engine.harness import committed, eventually, ledger, read
 from tests.engine.toy import ToyFold
 
@@ -26,8 +30,8 @@ def records(*values: bytes, offset: int = 0) -> Batch:
     return Batch({0: [LogRecord(0, offset + n, 1_700_000_000_000, b"u", value) for n, value in enumerate(values)]})
 
 
-def plain(*values: bytes) -> Sequence[Output]:
-    return [(b"k", value, []) for value in values]
+def plain(*values: bytes) -> Sequence[Emission]:
+    return [Emission(LEDGER, b"k", value) for value in values]
 
 
 @pytest.fixture
@@ -49,6 +53,80 @@ async def test_a_committed_round_is_there_once_with_its_changelog_and_offset(
     ]
     assert [record.key for record in await read(broker, names.changelog)] == [b"u", b"\0offset"]
     assert await committed(broker, names) == {0: 3}
+
+
+async def test_both_ports_hold_the_same_after_the_same_rounds(broker: str, names: Names, port: KafkaPort) -> None:
+    values = [b"BIG 57" if n % 211 == 7 else b"what" if n % 37 == 5 else b"%d" % (n % 11) for n in range(700)]
+    runs = {
+        number: [
+            LogRecord(number, n * 2, 1_700_000_000_000, b"u%d" % (n % 17), value) for n, value in enumerate(values)
+        ]
+        for number in (0, 1)
+    }
+    memory = MemoryLog()
+    for each in (memory, port):
+        folds = {number: ToyFold(number) for number in runs}
+        await RoundRunner(folds, each, names, limits=Limits(effects=300)).run(Batch(runs))
+    assert memory.transactions > 4
+    for topic in (names.output(LEDGER), names.output(REJECTED), names.changelog):
+        found: dict[int, list[Output]] = {0: [], 1: []}
+        for one in await read(broker, topic):
+            found[one.partition].append((one.key, one.value, list(one.headers)))
+        assert found == {number: memory.records[topic, number] for number in runs}
+    assert await committed(broker, names) == {number: memory.offsets[names.input, number] for number in runs}
+
+
+async def test_outputs_leave_while_the_round_is_still_folded(broker: str, names: Names, port: KafkaPort) -> None:
+    assert port._producer is not None
+    sender, answered = port._producer._sender, asyncio.Event()
+    produce = sender._send_produce_req
+    at: list[bool] = []
+
+    async def watched(*arguments: Any) -> None:
+        await produce(*arguments)
+        answered.set()
+
+    class Last(ToyFold):
+        def process(self, record: LogRecord, out: list[Emission], limit: int) -> bool:
+            at.append(answered.is_set())
+            if len(at) > 100 and not at[-1]:
+                time.sleep(0.005)  # a busy broker takes its time
+            return super().process(record, out, limit)
+
+    sender._send_produce_req = watched
+    large = b"%d" % 10**3000  # refused, so that it is emitted as it is
+    many = [LogRecord(1, n, 1_700_000_000_000, b"u", b"x" + large) for n in range(4_000)]
+    limits = Limits(effects=10**6, size_bytes=10**9, duration_s=60.0)
+    await RoundRunner({1: Last(1)}, port, names, limits=limits).run(Batch({1: many}))
+    assert (at[0], at[-1]) == (False, True)
+    assert await committed(broker, names) == {1: 4_000}
+
+
+async def test_a_batch_that_fails_while_others_are_folded_fails_the_round(
+    broker: str, names: Names, port: KafkaPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert port._producer is not None
+    accumulator, failed = port._producer._message_accumulator, []
+    append = accumulator._append_batch
+
+    def refused(builder: Any, tp: Any) -> Any:
+        batch = append(builder, tp)
+        if not failed:
+            failed.append(tp)
+            accumulator._batches[tp].remove(batch)
+            batch.failure(KafkaTimeoutError())
+        return batch
+
+    monkeypatch.setattr(accumulator, "_append_batch", refused)
+    folds = {0: ToyFold(0), 1: ToyFold(1)}
+    batch = Batch({n: [LogRecord(n, offset, 1_700_000_000_000, b"u", b"1") for offset in range(50)] for n in folds})
+    runner = RoundRunner(folds, port, names)
+    with pytest.raises(AbortableError, match="flush"):
+        await runner.run(batch)
+    assert [fold.state for fold in folds.values()] == [{}, {}]
+    await runner.run(batch)
+    assert len(await ledger(broker, names)) == 100
+    assert await committed(broker, names) == {0: 50, 1: 50}
 
 
 @pytest.mark.parametrize("step", ["send", "flush", "send_offsets"])
@@ -74,8 +152,8 @@ async def test_a_round_that_fails_is_hidden_and_the_next_one_does_not_commit_it(
 async def test_a_new_producer_of_the_same_instance_fences_the_old_one(
     broker: str, names: Names, port: KafkaPort
 ) -> None:
-    await port.begin({(names.output(LEDGER), 0)})
-    await port.send(names.output(LEDGER), 0, plain(b"old"))
+    await port.begin()
+    await port.send(names, 0, plain(b"old"), [])
     await port.flush()
     newer = KafkaPort(broker, names.transactional_id("one"), names.group)
     newer.adopt(SIMPLE)
@@ -86,11 +164,19 @@ async def test_a_new_producer_of_the_same_instance_fences_the_old_one(
     assert await read(broker, names.output(LEDGER)) == []
 
 
+async def test_a_fence_that_the_sender_met_is_one_for_the_round(names: Names, port: KafkaPort) -> None:
+    assert port._producer is not None
+    await port.begin()
+    port._producer._message_accumulator.fail_all(ProducerFenced())
+    with pytest.raises(FencedError):
+        await port.send(names, 0, plain(b"x"), [])
+
+
 async def test_records_larger_than_a_batch_go_out_in_order(broker: str, names: Names, port: KafkaPort) -> None:
     topic = names.output(LEDGER)
     values = [b"a", b"b" * 5_000_000, b"c", b"d" * 200_000, b"e" * 200_000, b"f"]
-    await port.begin({(topic, 0)})
-    await port.send(topic, 0, plain(*values))
+    await port.begin()
+    await port.send(names, 0, plain(*values), [])
     await port.flush()
     await port.commit()
     assert [record.value for record in await read(broker, topic)] == values
@@ -194,8 +280,8 @@ async def test_committed_offsets_are_answered_only_once_they_are_stable(
     tp = TopicPartition(names.input, 0)
     coordinator = consumer._coordinator
     await coordinator.ensure_coordinator_known()
-    await port.begin({(names.output(LEDGER), 0)})
-    await port.send(names.output(LEDGER), 0, plain(b"x"))
+    await port.begin()
+    await port.send(names, 0, plain(b"x"), [])
     await port.flush()
     await port.send_offsets({(names.input, 0): 7})
     with pytest.raises(UnstableOffsetCommitError):

@@ -8,7 +8,7 @@ import pytest
 from processors.engine.errors import AbortableError, FencedError, StuckRecordError
 from processors.engine.memory import FailAt, MemoryLog, run_memory
 from processors.engine.names import Names
-from processors.engine.round import Batch, Limits, Output, RoundRunner, Target
+from processors.engine.round import RECORDS_PER_STEP, Batch, Change, Limits, RoundRunner, Target
 from schemas.emission import Emission
 from schemas.records import LogRecord
 from schemas.topics import LEDGER
@@ -146,7 +146,7 @@ def test_offsets_are_sent_after_all_outputs_are_acknowledged() -> None:
             super()._step(name)
 
     asyncio.run(RoundRunner({0: ToyFold(0)}, Spy(), NAMES).run(Batch({0: [record(0, 0, b"1")]})))
-    assert steps == ["begin", "send", "send", "flush", "offsets", "commit"]
+    assert steps == ["begin", "send", "flush", "offsets", "commit"]
 
 
 def test_a_fence_rolls_back_and_leaves_the_transaction_alone() -> None:
@@ -204,12 +204,97 @@ def test_a_round_that_goes_on_failing_is_reported() -> None:
 
 
 def test_the_changelog_of_a_round_is_in_its_transaction() -> None:
-    sent: list[Target] = []
+    committed: list[dict[Target, int]] = []
 
     class Spy(MemoryLog):
-        async def send(self, topic: str, partition: int, records: Sequence[Output]) -> None:
-            sent.append((topic, partition))
-            await super().send(topic, partition, records)
+        async def commit(self) -> None:
+            committed.append({target: len(records) for target, records in self._staged.items()})
+            await super().commit()
 
     asyncio.run(RoundRunner({0: ToyFold(0)}, Spy(), NAMES).run(Batch({0: [record(0, 0, b"1")]})))
-    assert sent == [(NAMES.output(LEDGER), 0), (NAMES.changelog, 0)]
+    assert committed == [{(NAMES.output(LEDGER), 0): 1, (NAMES.changelog, 0): 2}]
+
+
+class Sends(MemoryLog):
+    """Notes what is handed over: partition, number of emissions, whether with the changelog."""
+
+    def __init__(self, fail: FailAt | None = None) -> None:
+        super().__init__(fail)
+        self.sends: list[tuple[int, int, bool]] = []
+
+    async def send(
+        self, names: Names, partition: int, emissions: Sequence[Emission], changes: Sequence[Change] | None
+    ) -> None:
+        self.sends.append((partition, len(emissions), changes is not None))
+        await super().send(names, partition, emissions, changes)
+
+
+def test_outputs_are_handed_over_while_the_round_is_folded_and_others_get_the_loop() -> None:
+    log, turns, step = Sends(), 0, RECORDS_PER_STEP
+    folded: list[int] = []
+
+    class Watched(ToyFold):
+        def process(self, record: LogRecord, out: list[Emission], limit: int) -> bool:
+            folded.append(len(log.sends))
+            return super().process(record, out, limit)
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def both() -> None:
+        task = asyncio.create_task(other())
+        batch = Batch({number: [record(number, offset, b"1") for offset in range(2 * step + 3)] for number in (0, 1)})
+        await RoundRunner({0: Watched(0), 1: Watched(1)}, log, NAMES).run(batch)
+        task.cancel()
+
+    asyncio.run(both())
+    sizes = [step, step, 3]
+    assert log.sends == [(number, size, size == 3) for number in (0, 1) for size in sizes]
+    assert folded == [number for number, size in enumerate(sizes * 2) for _ in range(size)]
+    assert (log.transactions, turns >= 4) == (1, True)
+
+
+@pytest.mark.parametrize("call", range(1, 6))
+def test_a_failure_while_others_are_folded_rolls_all_touched_folds_back(call: int) -> None:
+    log = Sends(lambda step, number: OSError("broken") if step == "send" and number == call else None)
+    folds = {0: ToyFold(0), 1: ToyFold(1)}
+    batch = Batch({number: [record(number, offset, b"1") for offset in range(300)] for number in folds})
+    runner = RoundRunner(folds, log, NAMES)
+    with pytest.raises(AbortableError, match="send"):
+        asyncio.run(runner.run(batch))
+    assert [(fold.state, fold.next_offset) for fold in folds.values()] == [({}, 0), ({}, 0)]
+    assert (log.aborted, log.transactions, dict(log.records)) == (1, 0, {})
+    asyncio.run(runner.run(batch))
+    assert log.offsets == {(NAMES.input, 0): 300, (NAMES.input, 1): 300}
+    assert len(log.records[NAMES.output(LEDGER), 1]) == 300
+
+
+def test_no_catalog_is_looked_for_while_a_transaction_is_open() -> None:
+    """It could run out meanwhile."""
+    store, log, seen = ToyStore(), Sends(), []
+
+    class Source:
+        async def refresh(self) -> None:
+            seen.append((log._open, log.transactions))
+            store.add(b"v2")
+
+        def give_up(self, tenant: str, version: str) -> None:
+            raise AssertionError
+
+    folds = {0: ToyFold(0, store), 1: ToyFold(1, store)}
+    first, second = [record(0, 0, b"1")], [record(1, 0, b"1"), record(1, 1, b"NEED v2"), record(1, 2, b"3")]
+    asyncio.run(RoundRunner(folds, log, NAMES, catalogs=Source()).run(Batch({0: first, 1: second})))
+    assert seen == [(False, 1)]
+    assert log.transactions == 2
+    assert log.offsets == {(NAMES.input, 0): 1, (NAMES.input, 1): 3}
+
+
+def test_bytes_end_a_round() -> None:
+    log = Sends()
+    records = [record(0, offset, b"1") for offset in range(1000)]
+    asyncio.run(RoundRunner({0: ToyFold(0)}, log, NAMES, limits=Limits(size_bytes=10_000)).run(Batch({0: records})))
+    assert log.transactions > 2
+    assert log.offsets[NAMES.input, 0] == 1000

@@ -33,8 +33,9 @@ run_worker(options, clock=True, rules=Rules(lambda partition: ToyFold(partition,
 
 async def start_process(broker: str, names: Names, home: Path) -> asyncio.subprocess.Process:
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    (home / "cwd").mkdir(exist_ok=True)
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROCESS, broker, names.prefix, str(home), env=environment
+        sys.executable, "-c", PROCESS, broker, names.prefix, str(home / "home"), env=environment, cwd=home / "cwd"
     )
 
 
@@ -53,6 +54,7 @@ async def test_a_worker_ends_with_0_on_sigterm_and_a_killed_one_goes_on_under_it
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 20) == 0
     assert [id for _, id, _ in await ledger(broker, names)] == ["0-0", "0-2"]
+    assert list((home / "cwd").iterdir()) == []  # the home takes what it leaves on the disk
 
 
 async def test_a_tick_is_written_to_every_partition_dated_as_it_says(broker: str, names: Names) -> None:
