@@ -14,11 +14,11 @@ from deploy.cli.support.children import ChildCommand
 from deploy.cli.support.console import Bar, bars, note
 from deploy.cli.support.errors import CommandError, WrongUseError
 from deploy.cli.support.files import catalog_file
-from deploy.cli.support.history import LATE_HISTORY, SAMPLE_CATALOG, HistoryRecord, event_id_of, history
-from deploy.cli.support.kafka import Feeder, consumer, log_ends, partitions_of, read_to_end
+from deploy.cli.support.history import LATE_HISTORY, SAMPLE_CATALOG, HistoryRecord, history
+from deploy.cli.support.input_log import Log, last_offsets, scan
+from deploy.cli.support.kafka import Feeder
 from deploy.cli.support.progress import Applied, wait_applied, wait_projected
 from deploy.cli.support.servers import Servers, find_servers, servers
-from deploy.records_file import control_type
 from deploy.settings import Settings
 from processors.agents.clock import write_tick_async
 from processors.engine.names import Names
@@ -45,13 +45,6 @@ class Fed(msgspec.Struct, frozen=True):
     fed_s: float = 0.0
     applied_s: float = 0.0
     seconds: float = 0.0
-
-
-class Log(msgspec.Struct, frozen=True):
-    """What stands in the input log: the event ids, and whether the clock has run on it."""
-
-    event_ids: set[str]
-    ticked: bool
 
 
 class Installation:
@@ -140,7 +133,7 @@ def load(one: Installation, records: str | None, catalog_path: str | None, limit
 async def _load(
     one: Installation, records: str | None, catalog_path: str | None, limit: int | None
 ) -> tuple[Fed, Catalog]:
-    log = await scan(one.servers.kafka, one.names.input)
+    log = await scan(one.servers.kafka, one.names.input, one.settings.control_token)
     catalog = await _catalog(one, records, catalog_path)
     one.start(clock=False)
     waiting, known = _unknown(history(records, limit), log)
@@ -154,6 +147,11 @@ async def _load(
             await wait_applied(applied, targets, one.check)
             ready.set(1, 1)
             if first is None:
+                if log.tick_due:
+                    note(
+                        "no tick follows the history in the log, the run that fed it did not end: writing the tick (X8)"
+                    )
+                    await _tick(one, applied)
                 await _wait_projected(one, add("projected", None))
                 return Fed(0, known[0]), catalog
             began = time.monotonic()
@@ -190,46 +188,19 @@ async def _feed_and_wait(
     applied_bar.set(0, count)
     await wait_applied(applied, targets, one.check, lambda done: applied_bar.set(max(0, done - base)))
     applied_at = time.monotonic()
+    await _tick(one, applied)
+    return count, fed_at, applied_at
+
+
+async def _tick(one: Installation, applied: Applied) -> None:
+    """Write the one tick of X8, and return when it is applied."""
     token = one.settings.control_token
     await write_tick_async(one.servers.kafka, time.time_ns() // 1_000_000, names=one.names, token=token)
     await wait_applied(applied, await last_offsets(one.servers.kafka, one.names.input), one.check)
-    return count, fed_at, applied_at
 
 
 async def _wait_projected(one: Installation, bar: Bar) -> None:
     await wait_projected(one.servers.kafka, one.settings.database, one.names, one.check, bar.set)
-
-
-async def scan(bootstrap: str, topic: str) -> Log:
-    """Read the whole input log once: which events it holds."""
-    event_ids: set[str] = set()
-    ticked = False
-    async with consumer(bootstrap) as one:
-        async for run in read_to_end(one, topic):
-            for record in run:
-                event_id = event_id_of(record.value)
-                if event_id is not None:
-                    event_ids.add(event_id)
-                elif not ticked:
-                    ticked = control_type(record.value) == "tick"
-    return Log(event_ids, ticked)
-
-
-async def last_offsets(bootstrap: str, topic: str) -> dict[int, int]:
-    """Return the offset after the last record of each partition; the marker of a transaction is no record."""
-    async with consumer(bootstrap) as one:
-        places = await partitions_of(one, topic)
-        ends = await log_ends(one, places)
-        one.assign(places)
-        found: dict[int, int] = {}
-        for place, end in ends.items():
-            one.seek(place, max(0, end - 2))  # a marker stands alone at the end of a publication
-        missing = {place for place in places if ends[place] > 0}
-        while missing:
-            for place, run in (await one.getmany(*missing, timeout_ms=100)).items():
-                found[place.partition] = run[-1].offset + 1
-            missing = {place for place in missing if await one.position(place) < ends[place]}
-    return found
 
 
 async def _catalog(one: Installation, records: str | None, path: str | None) -> Catalog:
