@@ -14,10 +14,11 @@ Examples:
   KAFKA_BOOTSTRAP=localhost:9092 CLICKHOUSE_URL=http://plaudit:plaudit@localhost:8123 plaudit run
 
 \b
-A second run feeds only what is not in the log yet, so nothing twice, and shows the same numbers.
+A second run feeds only what is not in the log yet, so nothing twice, and shows the same numbers. Records are told apart
+by their eventId: in the file of --records, JSON lines as for plaudit publish, every record must have one, and a time.
 """,
 )
-@click.option("--records", metavar="FILE", help="History to feed instead of the sample, JSON lines; needs --catalog.")
+@click.option("--records", metavar="FILE", help="History to feed instead of the sample; needs --catalog.")
 @click.option("--catalog", "catalog_path", metavar="FILE", help="Catalog instead of the sample's.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N records of the history.")
 def command(records: str | None, catalog_path: str | None, limit: int | None) -> int:
@@ -27,10 +28,12 @@ def command(records: str | None, catalog_path: str | None, limit: int | None) ->
     PLAUDIT_HOME (.plaudit), servers stop at the end.
     """
     from deploy.cli.support.console import called_as
+    from deploy.cli.support.history import check_history
     from deploy.cli.support.pipeline import installation, load
     from deploy.cli.support.report import report
     from deploy.settings import read_settings
 
+    check_history(records, catalog_path, limit)
     with installation(read_settings()) as one:
         fed, catalog = load(one, records, catalog_path, limit)
         report(one, fed, catalog)

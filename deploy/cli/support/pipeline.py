@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from aiokafka.errors import KafkaError
 
 from deploy.cli.support.catalogs import decoded, publish, published
 from deploy.cli.support.children import ChildCommand
 from deploy.cli.support.console import Bar, bars, note
-from deploy.cli.support.errors import CommandError, WrongUseError
+from deploy.cli.support.errors import CommandError
 from deploy.cli.support.files import catalog_file
 from deploy.cli.support.history import LATE_HISTORY, SAMPLE_CATALOG, HistoryRecord, history
 from deploy.cli.support.input_log import Log, last_offsets, scan
@@ -57,6 +58,10 @@ class Installation:
         self.names = Names(settings.prefix)
         self.logs = settings.home / "logs"
         self._children: dict[str, ChildCommand] = {}
+
+    def log(self, name: str) -> Path:
+        """Return where `worker` or `sink` writes what it does."""
+        return self.logs / f"{name}.log"
 
     def prepare(self) -> None:
         """Create topics and tables."""
@@ -104,7 +109,7 @@ class Installation:
         }
         if name != "worker":
             environment["PLAUDIT_METRICS_PORT"] = "0"  # one process can have the port
-        self._children[name] = ChildCommand(name, arguments, self.logs / f"{name}.log", environment)
+        self._children[name] = ChildCommand(name, arguments, self.log(name), environment)
 
 
 @contextmanager
@@ -127,7 +132,11 @@ def installation(settings: Settings) -> Iterator[Installation]:
 
 def load(one: Installation, records: str | None, catalog_path: str | None, limit: int | None) -> tuple[Fed, Catalog]:
     """Publish the catalog, feed what is not in the log yet, tick once, and return when all is in ClickHouse."""
-    return asyncio.run(_load(one, records, catalog_path, limit))
+    try:
+        return asyncio.run(_load(one, records, catalog_path, limit))
+    except (CommandError, KafkaError):
+        one.check()  # a server or a child that has ended is the cause, and its log tells more
+        raise
 
 
 async def _load(
@@ -144,7 +153,7 @@ async def _load(
             if first is not None:
                 note(LATE_HISTORY if log.ticked else "feeding history; the clock starts afterwards (X8)")
             ready = add("ready", None)
-            await wait_applied(applied, targets, one.check)
+            await wait_applied(applied, targets, one.check, log=one.log("worker"))
             ready.set(1, 1)
             if first is None:
                 if log.tick_due:
@@ -170,7 +179,7 @@ async def _feed_and_wait(
 ) -> tuple[int, float, float]:
     """Return how many records were fed, and the moments (monotonic seconds) when they were acknowledged and applied."""
     fed_bar, applied_bar = shown
-    async with Feeder(one.servers.kafka, one.names.input) as feeder:
+    async with Feeder(one.servers.kafka, one.names.input, one.check) as feeder:
         count = 0
         for count, record in enumerate(records, 1):
             feeder.add(record.key, record.value, record.timestamp_ms)
@@ -186,7 +195,9 @@ async def _feed_and_wait(
     fed_bar.stage(f"fed {count:,} records; waiting until they are applied and in ClickHouse")
     base = sum(before.values())
     applied_bar.set(0, count)
-    await wait_applied(applied, targets, one.check, lambda done: applied_bar.set(max(0, done - base)))
+    await wait_applied(
+        applied, targets, one.check, lambda done: applied_bar.set(max(0, done - base)), log=one.log("worker")
+    )
     applied_at = time.monotonic()
     await _tick(one, applied)
     return count, fed_at, applied_at
@@ -196,17 +207,16 @@ async def _tick(one: Installation, applied: Applied) -> None:
     """Write the one tick of X8, and return when it is applied."""
     token = one.settings.control_token
     await write_tick_async(one.servers.kafka, time.time_ns() // 1_000_000, names=one.names, token=token)
-    await wait_applied(applied, await last_offsets(one.servers.kafka, one.names.input), one.check)
+    targets = await last_offsets(one.servers.kafka, one.names.input)
+    await wait_applied(applied, targets, one.check, log=one.log("worker"))
 
 
 async def _wait_projected(one: Installation, bar: Bar) -> None:
-    await wait_projected(one.servers.kafka, one.settings.database, one.names, one.check, bar.set)
+    await wait_projected(one.servers.kafka, one.settings.database, one.names, one.check, bar.set, log=one.log("sink"))
 
 
 async def _catalog(one: Installation, records: str | None, path: str | None) -> Catalog:
     """Publish the catalog unless it is in force already; the first one is in force from the first record on (X8)."""
-    if path is None and records is not None:
-        raise WrongUseError("--records needs --catalog: the sample's catalog would not know your metrics")
     chosen = path or str(SAMPLE_CATALOG)
     config, catalog, _ = catalog_file(chosen)
     versions = await published(one.servers.kafka, one.names, "")
@@ -237,7 +247,7 @@ def _unknown(records: Iterator[HistoryRecord], log: Log) -> tuple[Iterator[Histo
 
     def filtered() -> Iterator[HistoryRecord]:
         for record in records:
-            if record.event_id is not None and record.event_id in log.event_ids:
+            if record.event_id in log.event_ids:
                 known[0] += 1
             else:
                 yield record
