@@ -1,5 +1,6 @@
 """The command line as a whole: help, exit codes, one line per error."""
 
+import socket
 import subprocess
 import sys
 from importlib import import_module
@@ -97,3 +98,32 @@ def test_a_server_that_does_not_answer_is_one_line(plaudit: Plaudit, monkeypatch
     assert result.code == 1
     assert result.err.count("\n") == 1
     assert "CLICKHOUSE_URL" in result.err
+
+
+@pytest.mark.parametrize("command", ["worker", "sink"])
+def test_a_port_of_metrics_that_is_taken_is_one_line(
+    plaudit: Plaudit, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        monkeypatch.setenv("KAFKA_BOOTSTRAP", "127.0.0.1:9")
+        monkeypatch.setenv("CLICKHOUSE_URL", "http://127.0.0.1:9")
+        monkeypatch.setenv("PLAUDIT_METRICS_PORT", port)
+        done = subprocess.run(
+            [sys.executable, "-m", "deploy.cli.main", command],
+            cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"PLAUDIT_METRICS_PORT={port}" in done.stderr
+
+
+def test_a_sink_that_is_to_catch_up_gives_up_on_a_kafka_that_is_away(
+    plaudit: Plaudit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.sink.loop.GIVE_UP_S", 0.5)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP", "127.0.0.1:9")
+    monkeypatch.setenv("CLICKHOUSE_URL", "http://127.0.0.1:9")
+    result = plaudit("sink", "--until-caught-up")
+    assert result.code == 1
+    assert result.err.splitlines()[-1].startswith("plaudit: Kafka at 127.0.0.1:9 has not answered for")
