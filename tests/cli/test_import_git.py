@@ -56,6 +56,14 @@ def test_pseudonyms_are_the_same_for_the_same_salt(plaudit: Plaudit, repository:
         texts.append(file.read_text())
     assert texts[0] == texts[1]
     assert "ada" not in texts[0].lower()
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=repository, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    assert head not in texts[0]
+    assert head in plaudit("import-git", repository).out
+    event_ids = [record["eventId"] for record in plaudit("import-git", repository, "--anonymise").events]
+    assert len(set(event_ids)) == 4
+    assert event_ids[0] not in texts[0]
 
 
 def test_what_is_no_repository_is_one_line(plaudit: Plaudit, tmp_path: Path) -> None:
