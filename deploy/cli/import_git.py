@@ -43,7 +43,7 @@ def command(
     """Write the history of the git repository REPO as records, oldest commit first."""
     import msgspec
 
-    from deploy.cli.support.console import note
+    from deploy.cli.support.console import counted, note
     from deploy.cli.support.files import STDIO, writing
     from deploy.git_history import Counts, read_repository
 
@@ -63,7 +63,7 @@ def command(
             for record in records:
                 output.write(encode(record))
                 output.write(b"\n")
-    note(f"{counts.commits} commits" + _odd(counts))
+    note(counted(counts.commits, "commit") + _odd(counts))
     return DONE
 
 

@@ -2,7 +2,7 @@
 
 import click
 
-from deploy.cli.support.errors import DONE
+from deploy.cli.support.errors import DONE, SOME_REFUSED
 
 
 @click.command(
@@ -25,7 +25,7 @@ def command(records: str | None, catalog_path: str | None, limit: int | None) ->
     """Start the servers, feed the sample through worker and sink, and show what came out.
 
     The sample is the history of one software project: 60,751 commits, 121,502 metric events. Data stays under
-    PLAUDIT_HOME (.plaudit), servers stop at the end.
+    PLAUDIT_HOME (.plaudit), servers stop at the end. Exit code 3 if records of --records were refused.
     """
     from deploy.cli.support.console import called_as
     from deploy.cli.support.history import check_history
@@ -36,7 +36,7 @@ def command(records: str | None, catalog_path: str | None, limit: int | None) ->
     check_history(records, catalog_path, limit)
     with installation(read_settings()) as one:
         fed, catalog = load(one, records, catalog_path, limit)
-        report(one, fed, catalog)
+        refused = report(one, fed, catalog)
     name = called_as()
     print(
         "\nNext:\n"
@@ -44,4 +44,4 @@ def command(records: str | None, catalog_path: str | None, limit: int | None) ->
         f"  {name} user ID            one user: balances, level, streak, achievements, awards\n"
         f"  {name} up                 the same installation, staying up; then publish to it and tail it"
     )
-    return DONE
+    return SOME_REFUSED if records is not None and refused else DONE
