@@ -19,8 +19,8 @@ from benchmarks.harness import POLL_S, STALL_S, Bench, BenchmarkError, cpu_s, te
 from benchmarks.sample import sample_records
 from benchmarks.worker import measure as load
 from deploy.cli.support.children import ChildCommand
+from deploy.cli.support.input_log import last_offsets
 from deploy.cli.support.kafka import consumer, log_ends, partitions_of
-from deploy.cli.support.pipeline import last_offsets
 from deploy.cli.support.progress import Applied, wait_applied
 from schemas.topics import LEDGER
 

@@ -26,7 +26,7 @@ from benchmarks.harness import (
 )
 from benchmarks.sample import feed, publish_sample_catalog, sample_records
 from deploy.cli.support.children import ChildCommand
-from deploy.cli.support.pipeline import last_offsets
+from deploy.cli.support.input_log import last_offsets
 from deploy.cli.support.progress import Applied
 from deploy.embedded.ports import choose_ports
 from processors.engine.topics import create_topics

@@ -28,6 +28,10 @@ class CatalogFileError(Exception):
     """The file cannot be read as YAML or JSON. The author of the file has to mend what the message names."""
 
 
+class UnreadableCatalogError(CatalogFileError):
+    """There is no such file, or it cannot be read at all. Its name or its permissions have to be mended."""
+
+
 class _Loader(yaml.SafeLoader):
     """YAML with the scalars of JSON."""
 
@@ -80,7 +84,7 @@ def read_config(path: Path) -> Any:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CatalogFileError(f"{path}: {error.strerror or error}") from error
+        raise UnreadableCatalogError(f"{path}: {error.strerror or error}") from error
     if len(data) > MAX_FILE_BYTES:
         raise CatalogFileError(f"{path} has {len(data)} bytes; a catalog may have {MAX_FILE_BYTES}")
     try:

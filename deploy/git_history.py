@@ -30,6 +30,7 @@ HOURS: Final = ((6, "night"), (12, "morning"), (18, "afternoon"), (22, "evening"
 
 _SATURDAY: Final = 5
 _ANONYMOUS_DIGITS: Final = 16
+_ANONYMOUS_COMMIT_DIGITS: Final = 32
 _ERROR_BYTES: Final = 2000
 _HEADER: Final = "\x01"
 _SEPARATOR: Final = "\x1f"
@@ -122,7 +123,8 @@ def read_repository(
     Args:
         path: a working tree or a bare repository.
         attributes: as for `read_csv`.
-        anonymise: the id is a salted hash of the address, and the name is left out.
+        anonymise: the id is a salted hash of the address, and the name is left out; the event ids are made of a salted
+            hash of the commit's id.
         salt: of the hash; keep it secret, or addresses can be guessed.
         counts: is kept up to date while reading.
 
@@ -234,10 +236,14 @@ def _commit(header: list[str], lines: int, salt: str | None, counts: Counts) -> 
     address, name = people[0].strip().lower(), _SEPARATOR.join(people[1:]).strip()
     user_id = address or name or "unknown"
     if salt is not None:
-        digest = hashlib.sha256(f"{salt}\0{user_id}".encode()).hexdigest()
-        user_id, name = f"u{digest[:_ANONYMOUS_DIGITS]}", ""
+        user_id, name = f"u{_hashed(salt, user_id)[:_ANONYMOUS_DIGITS]}", ""
+        identity = f"c{_hashed(salt, identity)[:_ANONYMOUS_COMMIT_DIGITS]}"  # the commit's own would lead to its author
     counts.commits += 1
     return _Commit(identity, user_id[:MAX_ID_LENGTH], name or None, _moment(authored, committed, counts), lines)
+
+
+def _hashed(salt: str, text: str) -> str:
+    return hashlib.sha256(f"{salt}\0{text}".encode()).hexdigest()
 
 
 def _moment(authored: str, committed: str, counts: Counts) -> datetime:

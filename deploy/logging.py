@@ -3,15 +3,10 @@
 import logging
 import os
 import sys
-from typing import Final
 
 import structlog
 
-from deploy.settings import SettingsError
-
-LEVEL_VARIABLE: Final = "PLAUDIT_LOG_LEVEL"
-DEFAULT_LEVEL: Final = "info"
-LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+from deploy.settings import DEFAULT_LEVEL, LEVEL_VARIABLE, LEVELS, SettingsError
 
 
 def log_level() -> int:

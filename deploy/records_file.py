@@ -167,7 +167,9 @@ def _timestamp(number: int, fields: dict[str, Raw]) -> int | None:
     try:
         return parse_instant(value)
     except ValueError as error:
-        raise RecordsFileError(number, f"{name}: {error}; write for example 2025-03-01T10:00:00Z") from error
+        hint = "write for example 2025-03-01T10:00:00Z"
+        message = str(error) if hint in str(error) else f"{error}; {hint}"
+        raise RecordsFileError(number, f"{name}: {message}") from error
 
 
 def _owner(fields: dict[str, Raw]) -> tuple[str, bytes | None]:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LEVEL_VARIABLE: Final = "PLAUDIT_LOG_LEVEL"
+DEFAULT_LEVEL: Final = "info"
+LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+
 MAX_PARTITIONS: Final = 1_000
 MAX_REPLICATION: Final = 10
 MAX_TICK_S: Final = 3_600.0
@@ -68,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """PLAUDIT_ALLOW_RETENTION=1: the input log may have a retention (X9a)."""
     metrics_port: int = 0
     """PLAUDIT_METRICS_PORT: where a worker serves Prometheus metrics; 0 = nowhere."""
+    log_level: str = DEFAULT_LEVEL
+    """PLAUDIT_LOG_LEVEL: of worker and sink."""
 
     def worker_options(self, bootstrap: str = "") -> "WorkerOptions":
         """Return the options of a worker; `bootstrap` is that of the embedded broker, if it is used."""
@@ -106,6 +112,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         session_s=read("PLAUDIT_SESSION_SECONDS", _seconds(MIN_SESSION_S, MAX_SESSION_S), 8.0),
         allow_retention=read("PLAUDIT_ALLOW_RETENTION", _flag, False),
         metrics_port=read("PLAUDIT_METRICS_PORT", _whole(0, 65_535), 0),
+        log_level=read(LEVEL_VARIABLE, _level, DEFAULT_LEVEL),
     )
 
 
@@ -145,6 +152,12 @@ def _url(value: str) -> str:
     if not re.match(r"https?://[^\s/]", value):
         raise ValueError("write a URL, for example http://default:secret@localhost:8123")
     return value
+
+
+def _level(value: str) -> str:
+    if value.lower() not in LEVELS:
+        raise ValueError(f"use one of {', '.join(LEVELS)}")
+    return value.lower()
 
 
 def _flag(value: str) -> bool:

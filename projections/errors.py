@@ -19,6 +19,10 @@ class TopicChangedError(ProjectionError):
     (`projections.rebuild`) or raises the epoch."""
 
 
+class KafkaAwayError(ProjectionError):
+    """Kafka does not answer, and the sink was only to catch up. The operator starts Kafka, or mends its address."""
+
+
 class UndecodableError(ProjectionError):
     """A derived record that is not what schemas.derived says. It becomes a row of `rejected`; its producer errs."""
 

@@ -9,14 +9,17 @@ They name tables without a database, and run in any client that binds `{name:Typ
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.query import QueryResult
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+    from clickhouse_connect.driver.query import QueryResult
 
 DIRECTORY: Final = Path(__file__).with_name("queries")
 
+_PARAMETERS: Final = "parameters: "
 _PARAMETER = re.compile(r"(\w+) (\w+)(?: = (?:'([^']*)'|(\d+)))?")
 
 
@@ -46,7 +49,7 @@ def load_questions(directory: Path = DIRECTORY) -> dict[str, Question]:
     return {path.stem: _load(path) for path in sorted(directory.glob("*.sql"))}
 
 
-def ask(client: Client, database: str, question: Question, arguments: Mapping[str, Any]) -> QueryResult:
+def ask(client: "Client", database: str, question: Question, arguments: Mapping[str, Any]) -> "QueryResult":
     """Run a question in a database; what is not among the arguments takes its default.
 
     Raises:
@@ -63,18 +66,34 @@ def ask(client: Client, database: str, question: Question, arguments: Mapping[st
     return client.query(question.sql, parameters=values, settings={"database": database})
 
 
-def _load(path: Path) -> Question:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    comments = [line.removeprefix("-- ") for line in lines if line.startswith("--")]
-    if len(comments) < 2 or not comments[1].startswith("parameters: "):
-        raise ValueError(f"{path.name}: expected a title and 'parameters: ...' on two comment lines")
+def declared_parameters(text: str) -> tuple[Parameter, ...]:
+    """Return the parameters that a comment line `-- parameters: ...` of a query declares; none without such a line.
+
+    Raises:
+        ValueError: one that is not `name Type` or `name Type = default`.
+    """
+    comments = (line.removeprefix("--").strip() for line in text.splitlines() if line.startswith("--"))
+    declared = next((line for line in comments if line.startswith(_PARAMETERS)), None)
+    if declared is None:
+        return ()
     parameters = []
-    for text in comments[1].removeprefix("parameters: ").split(", "):
-        match = _PARAMETER.fullmatch(text)
+    for one in declared.removeprefix(_PARAMETERS).split(", "):
+        match = _PARAMETER.fullmatch(one)
         if match is None:
-            raise ValueError(f"{path.name}: {text!r} is not 'name Type' or 'name Type = default'")
+            raise ValueError(f"{one!r} is not 'name Type' or 'name Type = default'")
         name, kind, quoted, plain = match.groups()
         parameters.append(Parameter(name, kind, quoted if quoted is not None else plain))
-    return Question(
-        path.stem, comments[0], tuple(parameters), "\n".join(line for line in lines if not line.startswith("--"))
-    )
+    return tuple(parameters)
+
+
+def _load(path: Path) -> Question:
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    comments = [line.removeprefix("-- ") for line in lines if line.startswith("--")]
+    if len(comments) < 2 or not comments[1].startswith(_PARAMETERS):
+        raise ValueError(f"{path.name}: expected a title and 'parameters: ...' on two comment lines")
+    try:
+        parameters = declared_parameters(text)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+    return Question(path.stem, comments[0], parameters, "\n".join(line for line in lines if not line.startswith("--")))

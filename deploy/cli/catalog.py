@@ -30,12 +30,14 @@ def check(path: str) -> int:
     """
     from pathlib import Path
 
-    from deploy.catalog_yaml import CatalogFileError, load_file
-    from deploy.cli.support.errors import CommandError
+    from deploy.catalog_yaml import CatalogFileError, UnreadableCatalogError, load_file
+    from deploy.cli.support.errors import CommandError, WrongUseError
     from schemas.catalog_file import CatalogError
 
     try:
         _, catalog, issues = load_file(Path(path))
+    except UnreadableCatalogError as error:
+        raise WrongUseError(str(error)) from error
     except CatalogFileError as error:
         raise CommandError(str(error)) from error
     except CatalogError as error:

@@ -24,14 +24,17 @@ Examples:
 
 \b
 Every commit gives `commits` = 1 and `lines` = insertions + deletions, at the author's time and in the author's zone.
+With --anonymise but without --salt, pseudonyms and event ids are others in every run: publishing twice counts twice.
 """,
 )
 @click.argument("repository", metavar="REPO")
 @click.option("--output", "-o", "path", metavar="FILE|-", help="Where to write the records; default standard output.")
 @click.option("--publish", "to_log", is_flag=True, help="Publish them as history instead, as publish --history does.")
-@click.option("--anonymise", is_flag=True, help="Pseudonyms instead of addresses and names.")
+@click.option("--anonymise", is_flag=True, help="Pseudonyms instead of addresses, names and commit ids.")
 @click.option(
-    "--salt", metavar="TEXT", help="Of the pseudonyms; the same text gives the same ones again. Keep it secret."
+    "--salt",
+    metavar="TEXT",
+    help="Of the pseudonyms; the same text gives the same ones again. Keep it secret. Default: random, new in every run.",
 )
 @click.option("--attributes", is_flag=True, help="Add the attributes that the sample catalog uses: size, when, since.")
 def command(
@@ -40,7 +43,7 @@ def command(
     """Write the history of the git repository REPO as records, oldest commit first."""
     import msgspec
 
-    from deploy.cli.support.console import note
+    from deploy.cli.support.console import counted, note
     from deploy.cli.support.files import STDIO, writing
     from deploy.git_history import Counts, read_repository
 
@@ -60,7 +63,7 @@ def command(
             for record in records:
                 output.write(encode(record))
                 output.write(b"\n")
-    note(f"{counts.commits} commits" + _odd(counts))
+    note(counted(counts.commits, "commit") + _odd(counts))
     return DONE
 
 

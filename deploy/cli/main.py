@@ -80,9 +80,27 @@ Examples:
   plaudit simulate --catalog new.yaml --records history.jsonl
 
 \b
-Settings are environment variables: KAFKA_BOOTSTRAP and CLICKHOUSE_URL (unset: the embedded servers under
-PLAUDIT_HOME, default .plaudit), PLAUDIT_PREFIX, PLAUDIT_PARTITIONS, PLAUDIT_ENVIRONMENT, PLAUDIT_DATABASE,
-PLAUDIT_CONTROL_TOKEN, PLAUDIT_LOG_LEVEL; PLAUDIT_DEBUG=1 shows tracebacks.
+Settings are environment variables:
+  KAFKA_BOOTSTRAP            host:port,...; unset: the embedded server
+  CLICKHOUSE_URL             http://user:password@host:port; unset: the embedded server
+  PLAUDIT_HOME               directory of the installation on this machine (.plaudit)
+  PLAUDIT_PREFIX             in front of all topic names (plaudit)
+  PLAUDIT_PARTITIONS         of the input log; cannot change once topics exist
+  PLAUDIT_REPLICATION        replicas of new topics (1)
+  PLAUDIT_ENVIRONMENT        part of derived ids (production)
+  PLAUDIT_CONTROL_TOKEN      what control records must carry; unset: not checked
+  PLAUDIT_DATABASE           in ClickHouse (plaudit)
+  PLAUDIT_INSTANCE           name of a worker; unset: a free one of this home
+  PLAUDIT_TICK_SECONDS       time between ticks of the clock (30)
+  PLAUDIT_SESSION_SECONDS    silence after which a worker loses its partitions (8)
+  PLAUDIT_ALLOW_RETENTION    1: the input log may have a retention
+  PLAUDIT_METRICS_PORT       where worker or sink serve Prometheus metrics (0: nowhere)
+  PLAUDIT_LOG_LEVEL          of worker and sink: debug, info, warning, error, critical (info)
+  PLAUDIT_DEBUG              1: show tracebacks
+Of the embedded servers:
+  PLAUDIT_KAFKA_PORT, PLAUDIT_CLICKHOUSE_PORT    fixed ports; unset: those of the last run, or free ones
+  PLAUDIT_CACHE              directory of fetched files (~/.cache/plaudit)
+  PLAUDIT_MAVEN_MIRROR       where Kafka is fetched from
 
 \b
 Exit codes: 0 done, 1 failed, 2 wrong use, 3 done but some records were refused, 4 not found, 130 interrupted.
@@ -115,6 +133,9 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # from click 8.2 on; its message is the help
+            print(error.format_message(), file=sys.stderr)
+            return WRONG_USE
         _tell(error.format_message())
         if error.ctx is not None:
             print(f"Try '{error.ctx.command_path} --help'.", file=sys.stderr)

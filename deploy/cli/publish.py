@@ -36,7 +36,7 @@ everything else goes to the log, and what the rules refuse is found on the topic
 @click.option("--no-tick", is_flag=True, help="With --history: no tick at the end, more history follows.")
 def command(path: str, history: bool, no_tick: bool) -> int:
     """Publish records, one JSON object per line, - for standard input. Exit code 3 if lines were refused."""
-    from deploy.cli.support.console import note
+    from deploy.cli.support.console import counted, note
     from deploy.cli.support.files import reading
     from deploy.cli.support.servers import WAITING, servers
     from deploy.settings import read_settings
@@ -53,8 +53,7 @@ def command(path: str, history: bool, no_tick: bool) -> int:
         published, refused = asyncio.run(_publish(found.kafka, names.input, lines, history))
         if history and not no_tick and published:
             write_tick(found.kafka, time.time_ns() // 1_000_000, names=names, token=settings.control_token)
-    lines_refused = f", refused {refused} line{'s' if refused > 1 else ''}" if refused else ""
-    note(f"published {published} record{'' if published == 1 else 's'}{lines_refused}")
+    note(f"published {counted(published, 'record')}" + (f", refused {counted(refused, 'line')}" if refused else ""))
     return SOME_REFUSED if refused else DONE
 
 

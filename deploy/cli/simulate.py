@@ -17,7 +17,7 @@ class _RoundSize(click.ParamType):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        if value == "all":
+        if isinstance(value, str) and value.lower() == "all":
             return 0
         if not isinstance(value, str) or not value.isdecimal() or int(value) == 0:
             self.fail(f"{value!r} is not a round size; use a whole number from 1 on, or all", param, ctx)

@@ -18,7 +18,7 @@ Examples:
 @click.option("--until-caught-up", is_flag=True, help="End when all committed records are written.")
 def command(topics: tuple[str, ...], until_caught_up: bool) -> int:
     """Write the derived events into the tables, each once, until Ctrl-C or SIGTERM."""
-    from deploy.cli.support.errors import WrongUseError
+    from deploy.cli.support.errors import CommandError, WrongUseError
     from deploy.cli.support.servers import need_servers
     from deploy.logging import set_up_logging
     from deploy.settings import read_settings
@@ -30,7 +30,13 @@ def command(topics: tuple[str, ...], until_caught_up: bool) -> int:
     if settings.metrics_port:
         from prometheus_client import start_http_server
 
-        start_http_server(settings.metrics_port)
+        try:
+            start_http_server(settings.metrics_port)
+        except OSError as error:
+            raise CommandError(
+                f"PLAUDIT_METRICS_PORT={settings.metrics_port} cannot be used ({error.strerror}); "
+                "free that port, or set the variable to another"
+            ) from error
     try:
         run_sink_process(
             found.kafka,

@@ -21,20 +21,25 @@ Examples:
   plaudit up
   plaudit up --no-sample
   echo '{"metric":"commits","user":"18","value":1}' | plaudit publish -     (in another terminal)
+
+\b
+The records of --records are JSON lines as for plaudit publish; every one must have an eventId, and a time.
 """,
 )
-@click.option("--records", metavar="FILE", help="History to feed instead of the sample, JSON lines; needs --catalog.")
+@click.option("--records", metavar="FILE", help="History to feed instead of the sample; needs --catalog.")
 @click.option("--catalog", "catalog_path", metavar="FILE", help="Catalog instead of the sample's.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N records of the history.")
 @click.option("--no-sample", is_flag=True, help="Feed nothing and publish no catalog: your own installation.")
 def command(records: str | None, catalog_path: str | None, limit: int | None, no_sample: bool) -> int:
     """As `plaudit run`, then stay with worker, sink and clock running, until Ctrl-C."""
+    from deploy.cli.support.history import check_history
     from deploy.cli.support.pipeline import installation, load
     from deploy.cli.support.report import report
     from deploy.settings import read_settings
 
     if no_sample and (records or catalog_path or limit):
         raise click.UsageError("--no-sample goes with no other option")
+    check_history(records, catalog_path, limit)
     signal.signal(signal.SIGTERM, _interrupt)
     with installation(read_settings()) as one:
         if not no_sample:

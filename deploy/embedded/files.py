@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import time
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import Self
 POLL_INTERVAL_S = 0.05
 LOG_TAIL_LINES = 20
 LOG_TAIL_BYTES = 16_384
+_JAVA_FRAME = re.compile(r"\s+(at |\.\.\. \d+ more)")
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -82,7 +84,8 @@ def is_locked(path: Path) -> bool:
 
 
 def log_tail(path: Path, offset: int = 0) -> str:
-    """The last lines of `path` that were written after byte `offset`; empty if there are none."""
+    """The last lines of `path` that were written after byte `offset`, without the frames of Java's stack traces; empty
+    if there are none."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -90,7 +93,7 @@ def log_tail(path: Path, offset: int = 0) -> str:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    return "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
+    return "\n".join([line for line in text.splitlines() if not _JAVA_FRAME.match(line)][-LOG_TAIL_LINES:])
 
 
 def size_of(path: Path) -> int:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from deploy.embedded.child import Child, lock_directory
-from deploy.embedded.errors import KAFKA_ELSEWHERE, StackError
+from deploy.embedded.errors import KAFKA_ELSEWHERE, StackError, StartCancelled
 from deploy.embedded.files import POLL_INTERVAL_S, log_tail
 from deploy.embedded.jars import provide_jars
 from deploy.embedded.java import find_java
@@ -177,6 +177,8 @@ class KafkaServer:
         if process.poll() is None:
             process.kill()
             process.wait()
+            if self._cancelled.is_set():
+                raise StartCancelled("the start of Kafka was cancelled")
         if process.returncode != 0:
             raise StackError(
                 f"Kafka's data directory {self.directory / 'data'} could not be formatted (exit code "

@@ -157,12 +157,13 @@ class EmbeddedStack:
         with ThreadPoolExecutor(max_workers=len(starts), thread_name_prefix="stack") as pool:
             futures: list[Future[None]] = [pool.submit(start) for start in starts]
             try:
-                wait(futures, return_when=FIRST_EXCEPTION)
+                first, _ = wait(futures, return_when=FIRST_EXCEPTION)
             finally:  # also on Ctrl-C here
                 if not all(future.done() and future.exception() is None for future in futures):
                     self._cancelled.set()
         errors = [error for future in futures if (error := future.exception()) is not None]
-        for error in sorted(errors, key=lambda e: isinstance(e, StartCancelled)):  # the cause first
+        failed_first = [error for future in first if (error := future.exception()) is not None]
+        for error in sorted([*failed_first, *errors], key=lambda e: isinstance(e, StartCancelled)):  # the cause first
             raise error
 
     def _publish(self, endpoints: Endpoints) -> None:

@@ -15,6 +15,7 @@ from prometheus_client import start_http_server
 from processors.agents.clock import TICK_INTERVAL_S, Clock
 from processors.agents.progress import progress_folds
 from processors.engine.app import SESSION_S, Engine, EngineOptions
+from processors.engine.errors import EngineError
 from processors.engine.fold import CatalogStore
 from processors.engine.instance import claim_instance
 from processors.engine.logs import quiet_libraries
@@ -102,7 +103,13 @@ def run_worker(options: WorkerOptions, *, clock: bool, rules: Rules | None = Non
     """
     quiet_libraries(logging.WARNING)
     if options.metrics_port:
-        start_http_server(options.metrics_port)
+        try:
+            start_http_server(options.metrics_port)
+        except OSError as error:
+            raise EngineError(
+                f"PLAUDIT_METRICS_PORT={options.metrics_port} cannot be used ({error.strerror}); "
+                "free that port, or set the variable to another"
+            ) from error
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     asyncio.run(_until_signal(options, clock, rules))

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -10,10 +11,11 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from projections.errors import FencedError, TopicChangedError
+from projections.errors import FencedError, KafkaAwayError, TopicChangedError
 from projections.rows import Rows
 from projections.sink.batch import MAX_PARTITIONS, Batch, Span
 from projections.sink.settings import (
+    GIVE_UP_S,
     LINGER_S,
     MAX_BATCH_BYTES,
     MAX_BATCH_RECORDS,
@@ -27,6 +29,8 @@ from projections.sink.store import Place, Store
 from projections.tables import TABLES
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 Records = dict[TopicPartition, list[ConsumerRecord]]
 
@@ -87,16 +91,23 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
 
         Raises:
             TopicChangedError: a topic does not fit what was projected from it.
+            KafkaAwayError: Kafka is away, and the sink is only to catch up.
         """
         try:
-            await start_until_it_works(self._consumer)  # without topics: it would wait for those that do not exist
+            start = start_until_it_works(self._consumer)  # without topics: it would wait for those that do not exist
+            await self._in_time(start)
             self._consumer.subscribe(self._settings.topic_names, listener=self)
-            caught_up = False
+            caught_up, answered = False, time.monotonic()
             while not caught_up and not self._stop.is_set():
                 try:
                     caught_up = await self._step() if self._ready else await self._take_over()
+                    answered = time.monotonic() if self._joined else answered
+                    if self._until_caught_up and time.monotonic() - answered > GIVE_UP_S:
+                        raise self._away()
                 except KafkaError as error:
                     self._ready = False
+                    if self._until_caught_up and time.monotonic() - answered > GIVE_UP_S:
+                        raise self._away() from error
                     log.warning("kafka_retry", error=repr(error)[:300])
                     await asyncio.sleep(RETRY_MIN_S)
             await self._settle()
@@ -107,6 +118,20 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             await self._consumer.stop()
             await self._store.close()
             log.info("sink_stopped", records=self.records, rows=self._store.rows_inserted)
+
+    async def _in_time(self, waiting: Awaitable[T]) -> T:
+        """Wait for Kafka: for ever, unless the sink is only to catch up."""
+        if not self._until_caught_up:
+            return await waiting
+        try:
+            return await asyncio.wait_for(waiting, GIVE_UP_S)
+        except TimeoutError as error:
+            raise self._away() from error
+
+    def _away(self) -> KafkaAwayError:
+        return KafkaAwayError(
+            f"Kafka at {self._settings.bootstrap} has not answered for {GIVE_UP_S:g} s. Start it, or mend KAFKA_BOOTSTRAP."
+        )
 
     async def _step(self) -> bool:
         """Collect one batch per topic and hand it to be written. True: caught up, and asked to end then."""
@@ -237,7 +262,7 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
     async def _unfinished(self, places: list[TopicPartition], progress: Mapping[Place, int]) -> list[Batch]:
         """Return the announced batches that are not done and have a part in these partitions. Offsets that were reset
         announce nothing; then the announcement in the database counts."""
-        announcements = (await announced_batches(self._settings), await self._store.begun())
+        announcements = (await self._in_time(announced_batches(self._settings)), await self._store.begun())
         found: dict[str, Batch] = {}
         for topic, partition in places:
             for announced in announcements:

@@ -21,6 +21,9 @@ RETRY_MIN_S: Final = 0.1
 RETRY_MAX_S: Final = 5.0
 """Back-off of everything that is repeated until it succeeds."""
 
+GIVE_UP_S: Final = 30.0
+"""How long a sink that is only to catch up waits for a Kafka that is away."""
+
 STATEMENT_TIMEOUT_S: Final = 60
 """Of one insert or query; an insert that takes longer goes on in the server and its repetition adds nothing."""
 

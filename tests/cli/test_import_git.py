@@ -56,6 +56,14 @@ def test_pseudonyms_are_the_same_for_the_same_salt(plaudit: Plaudit, repository:
         texts.append(file.read_text())
     assert texts[0] == texts[1]
     assert "ada" not in texts[0].lower()
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=repository, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    assert head not in texts[0]
+    assert head in plaudit("import-git", repository).out
+    event_ids = [record["eventId"] for record in plaudit("import-git", repository, "--anonymise").events]
+    assert len(set(event_ids)) == 4
+    assert event_ids[0] not in texts[0]
 
 
 def test_what_is_no_repository_is_one_line(plaudit: Plaudit, tmp_path: Path) -> None:
@@ -81,12 +89,27 @@ def test_the_sample_is_the_history_by_default() -> None:
 
 def test_a_file_is_history_in_its_order(lines: Lines) -> None:
     path = lines(
-        [{"metric": "w", "user": "18", "value": n, "occurredAt": f"2025-03-0{9 - n}T00:00:00Z"} for n in (1, 2)]
+        [
+            {"eventId": f"e{n}", "metric": "w", "user": "18", "value": n, "occurredAt": f"2025-03-0{9 - n}T00:00:00Z"}
+            for n in (1, 2)
+        ]
     )
     first, second = history(str(path))
     assert first.key == second.key == b"18"
     assert first.timestamp_ms > second.timestamp_ms
-    assert first.event_id is None
+    assert (first.event_id, second.event_id) == ("e1", "e2")
+
+
+@pytest.mark.parametrize("command", ["run", "up"])
+def test_records_without_event_id_are_refused_before_anything_starts(
+    plaudit: Plaudit, lines: Lines, catalog: Path, command: str
+) -> None:
+    event = {"metric": "words", "user": "18", "value": 1, "occurredAt": "2025-03-01T00:00:00Z"}
+    path = lines([{**event, "eventId": "a"}, event])
+    result = plaudit(command, "--records", path, "--catalog", catalog)
+    assert result.code == 2
+    assert "line 2 has no eventId; a second run would count it twice: add eventId" in result.err
+    assert result.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -94,6 +117,7 @@ def test_a_file_is_history_in_its_order(lines: Lines) -> None:
     [
         {"type": "tick", "at": "2025-03-01T00:00:00Z", "timestamp": "2025-03-01T00:00:00Z"},
         {"metric": "w", "user": "18", "value": 1},
+        {"metric": "w", "user": "18", "value": 1, "timestamp": "2025-03-01T00:00:00Z"},
         {"metric": "w", "value": 1, "timestamp": "2025-03-01T00:00:00Z"},
         {"metric": "w", "user": "18", "value": 1, "timestamp": "1969-03-01T00:00:00Z"},
     ],

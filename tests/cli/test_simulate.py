@@ -1,6 +1,9 @@
 """`plaudit simulate`: the pure fold over a file."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,7 +46,7 @@ def test_derived_events_come_in_order_of_emission(plaudit: Plaudit, catalog: Pat
     assert _awarded(result.events) == [2]
 
 
-@pytest.mark.parametrize("batch", ["1", "7", "all"])
+@pytest.mark.parametrize("batch", ["1", "7", "all", "ALL"])
 def test_the_round_size_changes_nothing(plaudit: Plaudit, catalog: Path, lines: Lines, batch: str) -> None:
     arguments = ("simulate", "--catalog", catalog, "--records", lines(_many()))
     assert plaudit(*arguments, "--batch", batch).out == plaudit(*arguments).out
@@ -208,3 +211,21 @@ def test_a_forged_tick_is_refused(plaudit: Plaudit, catalog: Path, lines: Lines)
     tick = {"type": "tick", "at": "2025-03-03T00:00:00Z", "timestamp": "2025-03-03T00:00:00Z", "origin": origin}
     result = plaudit("simulate", "--catalog", catalog, "--records", lines([tick]))
     assert json.loads(result.err)["reason"] == "forged_time"
+
+
+def test_ctrl_c_stops_it_at_once(catalog: Path, lines: Lines) -> None:
+    records = lines(_many() * 2_000)
+    code = (  # a shell's background job would ignore the signal
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from deploy.cli.main import main; main()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, "simulate", "--catalog", str(catalog), "--records", str(records)],
+        cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert child.stdout is not None
+    child.stdout.read(1)  # the fold has begun
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=20)
+    assert child.returncode == 130
+    assert errors.lstrip() == b"plaudit: interrupted\n"

@@ -108,6 +108,20 @@ def _no_java() -> Path:
     raise StackError("no Java here")
 
 
+def test_of_two_failures_the_first_is_told(tmp_path: Path) -> None:
+    one = EmbeddedStack(tmp_path / "home", progress=SilentProgress())
+
+    def breaks_off() -> None:
+        one._cancelled.wait(10)
+        raise StackError("could not be formatted (exit code -9)")
+
+    def fails() -> None:
+        raise StackError("port 1 is in use")
+
+    with pytest.raises(StackError, match="port 1 is in use"):
+        one._start_together([breaks_off, fails])
+
+
 def test_a_stale_or_damaged_record_is_no_running_stack(tmp_path: Path) -> None:
     assert running_stack(tmp_path) is None
     (tmp_path / stack.STACK_FILE).write_text("{")

@@ -114,6 +114,11 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
         print("  ".join(cells).rstrip())
 
 
+def counted(count: int, noun: str) -> str:
+    """Return `1 record`, `2,000 records`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def called_as() -> str:
     """Return what the user types to call this program: `plaudit`, or its path where it is not on the search path."""
     called = Path(sys.argv[0])

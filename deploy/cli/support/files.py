@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from gzip import BadGzipFile, GzipFile
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deploy.catalog_yaml import CatalogFileError, load_file
+from deploy.catalog_yaml import CatalogFileError, UnreadableCatalogError, load_file
 from deploy.cli.support.errors import FAILED, CommandError, WrongUseError
 from schemas.catalog import Catalog
 from schemas.catalog_file import CatalogError, Issue
@@ -21,16 +22,18 @@ def reading(path: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
-        if path.endswith(".gz"):
-            import gzip
-
-            with gzip.open(path, "rb") as packed:
-                yield packed  # type: ignore[misc]
-        else:
-            with open(path, "rb") as file:
+        file = open(path, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise WrongUseError(f"{path}: {error.strerror}") from error
+    with file:
+        try:
+            if not path.endswith(".gz"):
                 yield file
-    except FileNotFoundError as error:
-        raise WrongUseError(f"{error.filename}: no such file") from error
+                return
+            with GzipFile(fileobj=file) as packed:
+                yield packed  # type: ignore[misc]
+        except (EOFError, BadGzipFile) as error:
+            raise WrongUseError(f"{path}: {error}") from error
 
 
 @contextmanager
@@ -40,7 +43,11 @@ def writing(path: str) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    with open(path, "wb") as file:
+    try:
+        file = open(path, "wb")  # noqa: SIM115
+    except OSError as error:
+        raise WrongUseError(f"{path}: {error.strerror}") from error
+    with file:
         yield file
 
 
@@ -48,6 +55,8 @@ def catalog_file(path: str, *, tenant: str = "", exit_code: int = FAILED) -> tup
     """Return a catalog file decoded and normalised, and its warnings; CommandError with every mistake."""
     try:
         return load_file(Path(path), tenant=tenant)
+    except UnreadableCatalogError as error:
+        raise WrongUseError(str(error)) from error
     except CatalogFileError as error:
         raise CommandError(str(error), exit_code) from error
     except CatalogError as error:

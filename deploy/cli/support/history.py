@@ -9,7 +9,7 @@ import msgspec
 
 import deploy
 from deploy.cli.support.errors import WrongUseError
-from deploy.cli.support.files import reading
+from deploy.cli.support.files import STDIO, catalog_file, reading
 from deploy.git_history import read_csv
 from deploy.records_file import RecordsFileError, read_records
 from schemas.instants import parse_instant
@@ -26,9 +26,9 @@ LATE_HISTORY: Final = (
 
 
 class HistoryRecord(msgspec.Struct, frozen=True):
-    """One record to feed: its own event id (None: it has none), key, value, record timestamp."""
+    """One record to feed: its own event id, key, value, record timestamp."""
 
-    event_id: str | None
+    event_id: str
     key: bytes
     value: bytes
     timestamp_ms: int
@@ -53,13 +53,33 @@ def history(records: str | None, limit: int | None = None) -> Iterator[HistoryRe
     """Yield the records of a file, or of the sample if None, in their order; at most `limit`.
 
     Raises:
-        WrongUseError: a line that is no record, or has no time; ticks and catalog records.
+        WrongUseError: a line that is no record, or has no time or no event id; ticks and catalog records.
     """
     found = _sample() if records is None else _file(records)
     for count, record in enumerate(found):
         if limit is not None and count >= limit:
             return
         yield record
+
+
+def check_history(records: str | None, catalog_path: str | None, limit: int | None) -> None:
+    """Read what is given in place of the sample once, before anything is started.
+
+    Raises:
+        WrongUseError: it cannot be fed; see `history`.
+    """
+    if catalog_path is not None:
+        catalog_file(catalog_path)
+    if records is None:
+        return
+    if catalog_path is None:
+        raise WrongUseError("--records needs --catalog: the sample's catalog would not know your metrics")
+    if records == STDIO:
+        raise WrongUseError(
+            "--records takes a file, which is read more than once; for standard input: plaudit publish -"
+        )
+    for _ in history(records, limit):
+        pass
 
 
 def _sample() -> Iterator[HistoryRecord]:
@@ -83,7 +103,12 @@ def _file(path: str) -> Iterator[HistoryRecord]:
                     )
                 if record.timestamp_ms < 0:
                     raise WrongUseError(f"{path}, line {record.line}: lies before 1970")
+                event_id = event_id_of(record.value)
+                if event_id is None:
+                    raise WrongUseError(
+                        f"{path}, line {record.line} has no eventId; a second run would count it twice: add eventId"
+                    )
                 at_ms = min(record.timestamp_ms, now_ms)
-                yield HistoryRecord(event_id_of(record.value), record.key, record.value, at_ms)
+                yield HistoryRecord(event_id, record.key, record.value, at_ms)
     except RecordsFileError as error:
         raise WrongUseError(f"{path}, {error}") from error

@@ -1,8 +1,9 @@
 """Reading a topic to its end or as it grows, and writing many records quickly."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -23,6 +24,12 @@ BATCH_BYTES: Final = 256 * 1024
 
 BATCHES_WAITING: Final = 4
 """Full batches of a partition that may wait for the broker before the feed waits for them."""
+
+CHECK_S: Final = 0.5
+"""How often a feed that waits for the broker asks whether there is still something to wait for."""
+
+FEED_STALL_S: Final = 60.0
+"""Without an acknowledgement for so long, a feed that waits is given up."""
 
 Headers = list[tuple[str, bytes]]
 
@@ -95,10 +102,12 @@ class Feeder:
     """Writes records of one topic in large batches, in order within each partition. An async context manager that, when
     it ends without an error, returns once all is acknowledged."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        """Nothing is connected yet."""
+    def __init__(self, bootstrap: str, topic: str, check: Callable[[], None] = lambda: None) -> None:
+        """Nothing is connected yet. `check` is called at least every CHECK_S; it may raise to end the feed."""
         self._bootstrap = bootstrap
         self.topic = topic
+        self._ask = check
+        self._asked = time.monotonic()
         self.partitions = 0
         """Number of partitions of the topic; set once it is started."""
         self.acknowledged = 0
@@ -140,7 +149,15 @@ class Feeder:
         finally:
             for task in self._tasks:
                 task.cancel()
+            if error is not None:  # its stop would wait for the broker to take what is on its way
+                await self._drop()
             await self._producer.stop()
+
+    async def _drop(self) -> None:
+        sender = self._producer._sender if self._producer is not None else None
+        if sender is not None:
+            with suppress(asyncio.CancelledError, KafkaError):
+                await sender.close()
 
     def add(
         self,
@@ -169,6 +186,8 @@ class Feeder:
 
     async def send(self) -> None:
         """Pass full batches on to the broker; waits if too many are on their way."""
+        if time.monotonic() - self._asked >= CHECK_S:
+            self._ask_whether_to_go_on()
         full, self._full = self._full, []
         for partition, batch in full:
             await self._put(partition, batch)
@@ -179,10 +198,7 @@ class Feeder:
         for partition, batch in self._open.items():
             await self._put(partition, batch)
         self._open = {}
-        everything = asyncio.create_task(self._all_delivered())
-        await asyncio.wait({everything, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
-        self._check()
-        await everything
+        await self._wait(self._all_delivered(), self._tasks)
 
     async def _all_delivered(self) -> None:
         for queue in self._queues.values():
@@ -193,10 +209,28 @@ class Feeder:
         return self._producer.create_batch()
 
     async def _put(self, partition: int, batch: Any) -> None:
-        put = asyncio.create_task(self._queues[partition].put(batch))
-        await asyncio.wait({put, self._tasks[partition]}, return_when=asyncio.FIRST_COMPLETED)
-        self._check()
-        await put
+        await self._wait(self._queues[partition].put(batch), [self._tasks[partition]])
+
+    async def _wait(self, done: Awaitable[None], deliveries: Sequence[asyncio.Task[None]]) -> None:
+        """Wait for the broker as long as there is hope."""
+        waiting = asyncio.ensure_future(done)
+        acknowledged, since = self.acknowledged, time.monotonic()
+        try:
+            while not waiting.done():
+                await asyncio.wait({waiting, *deliveries}, timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+                self._check()
+                self._ask_whether_to_go_on()
+                if self.acknowledged != acknowledged:
+                    acknowledged, since = self.acknowledged, time.monotonic()
+                elif time.monotonic() - since > FEED_STALL_S:
+                    raise CommandError(f"Kafka at {self._bootstrap} has taken no record for {FEED_STALL_S:.0f} s")
+        finally:
+            waiting.cancel()
+        await waiting
+
+    def _ask_whether_to_go_on(self) -> None:
+        self._asked = time.monotonic()
+        self._ask()
 
     def _check(self) -> None:
         for task in self._tasks:

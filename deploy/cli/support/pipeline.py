@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from aiokafka.errors import KafkaError
 
 from deploy.cli.support.catalogs import decoded, publish, published
 from deploy.cli.support.children import ChildCommand
 from deploy.cli.support.console import Bar, bars, note
-from deploy.cli.support.errors import CommandError, WrongUseError
+from deploy.cli.support.errors import CommandError
 from deploy.cli.support.files import catalog_file
-from deploy.cli.support.history import LATE_HISTORY, SAMPLE_CATALOG, HistoryRecord, event_id_of, history
-from deploy.cli.support.kafka import Feeder, consumer, log_ends, partitions_of, read_to_end
+from deploy.cli.support.history import LATE_HISTORY, SAMPLE_CATALOG, HistoryRecord, history
+from deploy.cli.support.input_log import Log, last_offsets, scan
+from deploy.cli.support.kafka import Feeder
 from deploy.cli.support.progress import Applied, wait_applied, wait_projected
 from deploy.cli.support.servers import Servers, find_servers, servers
-from deploy.records_file import control_type
 from deploy.settings import Settings
 from processors.agents.clock import write_tick_async
 from processors.engine.names import Names
@@ -47,13 +48,6 @@ class Fed(msgspec.Struct, frozen=True):
     seconds: float = 0.0
 
 
-class Log(msgspec.Struct, frozen=True):
-    """What stands in the input log: the event ids, and whether the clock has run on it."""
-
-    event_ids: set[str]
-    ticked: bool
-
-
 class Installation:
     """A running stack with its worker and sink as children of this process."""
 
@@ -64,6 +58,10 @@ class Installation:
         self.names = Names(settings.prefix)
         self.logs = settings.home / "logs"
         self._children: dict[str, ChildCommand] = {}
+
+    def log(self, name: str) -> Path:
+        """Return where `worker` or `sink` writes what it does."""
+        return self.logs / f"{name}.log"
 
     def prepare(self) -> None:
         """Create topics and tables."""
@@ -111,7 +109,7 @@ class Installation:
         }
         if name != "worker":
             environment["PLAUDIT_METRICS_PORT"] = "0"  # one process can have the port
-        self._children[name] = ChildCommand(name, arguments, self.logs / f"{name}.log", environment)
+        self._children[name] = ChildCommand(name, arguments, self.log(name), environment)
 
 
 @contextmanager
@@ -134,13 +132,17 @@ def installation(settings: Settings) -> Iterator[Installation]:
 
 def load(one: Installation, records: str | None, catalog_path: str | None, limit: int | None) -> tuple[Fed, Catalog]:
     """Publish the catalog, feed what is not in the log yet, tick once, and return when all is in ClickHouse."""
-    return asyncio.run(_load(one, records, catalog_path, limit))
+    try:
+        return asyncio.run(_load(one, records, catalog_path, limit))
+    except (CommandError, KafkaError):
+        one.check()  # a server or a child that has ended is the cause, and its log tells more
+        raise
 
 
 async def _load(
     one: Installation, records: str | None, catalog_path: str | None, limit: int | None
 ) -> tuple[Fed, Catalog]:
-    log = await scan(one.servers.kafka, one.names.input)
+    log = await scan(one.servers.kafka, one.names.input, one.settings.control_token)
     catalog = await _catalog(one, records, catalog_path)
     one.start(clock=False)
     waiting, known = _unknown(history(records, limit), log)
@@ -151,9 +153,14 @@ async def _load(
             if first is not None:
                 note(LATE_HISTORY if log.ticked else "feeding history; the clock starts afterwards (X8)")
             ready = add("ready", None)
-            await wait_applied(applied, targets, one.check)
+            await wait_applied(applied, targets, one.check, log=one.log("worker"))
             ready.set(1, 1)
             if first is None:
+                if log.tick_due:
+                    note(
+                        "no tick follows the history in the log, the run that fed it did not end: writing the tick (X8)"
+                    )
+                    await _tick(one, applied)
                 await _wait_projected(one, add("projected", None))
                 return Fed(0, known[0]), catalog
             began = time.monotonic()
@@ -172,7 +179,7 @@ async def _feed_and_wait(
 ) -> tuple[int, float, float]:
     """Return how many records were fed, and the moments (monotonic seconds) when they were acknowledged and applied."""
     fed_bar, applied_bar = shown
-    async with Feeder(one.servers.kafka, one.names.input) as feeder:
+    async with Feeder(one.servers.kafka, one.names.input, one.check) as feeder:
         count = 0
         for count, record in enumerate(records, 1):
             feeder.add(record.key, record.value, record.timestamp_ms)
@@ -188,54 +195,28 @@ async def _feed_and_wait(
     fed_bar.stage(f"fed {count:,} records; waiting until they are applied and in ClickHouse")
     base = sum(before.values())
     applied_bar.set(0, count)
-    await wait_applied(applied, targets, one.check, lambda done: applied_bar.set(max(0, done - base)))
+    await wait_applied(
+        applied, targets, one.check, lambda done: applied_bar.set(max(0, done - base)), log=one.log("worker")
+    )
     applied_at = time.monotonic()
-    token = one.settings.control_token
-    await write_tick_async(one.servers.kafka, time.time_ns() // 1_000_000, names=one.names, token=token)
-    await wait_applied(applied, await last_offsets(one.servers.kafka, one.names.input), one.check)
+    await _tick(one, applied)
     return count, fed_at, applied_at
 
 
+async def _tick(one: Installation, applied: Applied) -> None:
+    """Write the one tick of X8, and return when it is applied."""
+    token = one.settings.control_token
+    await write_tick_async(one.servers.kafka, time.time_ns() // 1_000_000, names=one.names, token=token)
+    targets = await last_offsets(one.servers.kafka, one.names.input)
+    await wait_applied(applied, targets, one.check, log=one.log("worker"))
+
+
 async def _wait_projected(one: Installation, bar: Bar) -> None:
-    await wait_projected(one.servers.kafka, one.settings.database, one.names, one.check, bar.set)
-
-
-async def scan(bootstrap: str, topic: str) -> Log:
-    """Read the whole input log once: which events it holds."""
-    event_ids: set[str] = set()
-    ticked = False
-    async with consumer(bootstrap) as one:
-        async for run in read_to_end(one, topic):
-            for record in run:
-                event_id = event_id_of(record.value)
-                if event_id is not None:
-                    event_ids.add(event_id)
-                elif not ticked:
-                    ticked = control_type(record.value) == "tick"
-    return Log(event_ids, ticked)
-
-
-async def last_offsets(bootstrap: str, topic: str) -> dict[int, int]:
-    """Return the offset after the last record of each partition; the marker of a transaction is no record."""
-    async with consumer(bootstrap) as one:
-        places = await partitions_of(one, topic)
-        ends = await log_ends(one, places)
-        one.assign(places)
-        found: dict[int, int] = {}
-        for place, end in ends.items():
-            one.seek(place, max(0, end - 2))  # a marker stands alone at the end of a publication
-        missing = {place for place in places if ends[place] > 0}
-        while missing:
-            for place, run in (await one.getmany(*missing, timeout_ms=100)).items():
-                found[place.partition] = run[-1].offset + 1
-            missing = {place for place in missing if await one.position(place) < ends[place]}
-    return found
+    await wait_projected(one.servers.kafka, one.settings.database, one.names, one.check, bar.set, log=one.log("sink"))
 
 
 async def _catalog(one: Installation, records: str | None, path: str | None) -> Catalog:
     """Publish the catalog unless it is in force already; the first one is in force from the first record on (X8)."""
-    if path is None and records is not None:
-        raise WrongUseError("--records needs --catalog: the sample's catalog would not know your metrics")
     chosen = path or str(SAMPLE_CATALOG)
     config, catalog, _ = catalog_file(chosen)
     versions = await published(one.servers.kafka, one.names, "")
@@ -266,7 +247,7 @@ def _unknown(records: Iterator[HistoryRecord], log: Log) -> tuple[Iterator[Histo
 
     def filtered() -> Iterator[HistoryRecord]:
         for record in records:
-            if record.event_id is not None and record.event_id in log.event_ids:
+            if record.event_id in log.event_ids:
                 known[0] += 1
             else:
                 yield record

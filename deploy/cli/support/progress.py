@@ -3,14 +3,16 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Final, Self
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from deploy.cli.support.console import note
 from deploy.cli.support.errors import CommandError
-from deploy.cli.support.kafka import consumer, log_ends
+from deploy.cli.support.kafka import CHECK_S, consumer, log_ends
 from processors.engine.names import Names
 from projections.sink.observe import sink_lag
 from projections.tables import PROJECTED_TOPICS
@@ -18,6 +20,9 @@ from schemas.topics import full_name
 
 POLL_S: Final = 0.25
 PROJECTION_POLL_S: Final = 0.5
+STALL_TELL_S: Final = 20.0
+"""Without any progress for so long, a wait says where to look."""
+
 STALL_TIMEOUT_S: Final = 180.0
 """Without any progress for so long, a wait is given up."""
 
@@ -51,6 +56,8 @@ async def wait_applied(
     targets: Mapping[int, int],
     check: Callable[[], None],
     tell: Callable[[int], None] = lambda _: None,
+    *,
+    log: Path | str = "its log",
 ) -> None:
     """Return once everything below `targets` (next offset by partition) is applied. `tell` hears how many records are;
     `check` may raise to end the wait."""
@@ -61,11 +68,17 @@ async def wait_applied(
         tell(sum(targets.values()) - missing)
         return missing
 
-    await _wait(left, POLL_S, check, "the worker applies nothing; see its log")
+    await _wait(left, POLL_S, check, f"the worker applies nothing; see {log}")
 
 
 async def wait_projected(
-    bootstrap: str, database: str, names: Names, check: Callable[[], None], tell: Callable[[int, int], None]
+    bootstrap: str,
+    database: str,
+    names: Names,
+    check: Callable[[], None],
+    tell: Callable[[int, int], None],
+    *,
+    log: Path | str = "its log",
 ) -> None:
     """Return once all that is on the derived topics is in the tables. `tell` hears how many records are, and of how many."""
     topics = [full_name(name, names.prefix) for name in PROJECTED_TOPICS]
@@ -79,7 +92,7 @@ async def wait_projected(
         tell(max(0, total - missing - open_records), total)
         return missing + open_records
 
-    await _wait(left, PROJECTION_POLL_S, check, "the sink writes nothing; see its log")
+    await _wait(left, PROJECTION_POLL_S, check, f"the sink writes nothing; see {log}")
 
 
 async def _ends(bootstrap: str, topics: list[str]) -> tuple[int, int]:
@@ -95,11 +108,26 @@ async def _ends(bootstrap: str, topics: list[str]) -> tuple[int, int]:
 
 
 async def _wait(left: Callable[[], Awaitable[int]], pause_s: float, check: Callable[[], None], stalled: str) -> None:
-    before, since = -1, time.monotonic()
-    while (missing := await left()) > 0:
-        check()
+    before, since, told = -1, time.monotonic(), False
+    while (missing := await _checked(left, check)) > 0:
+        silence_s = time.monotonic() - since
         if missing != before:
-            before, since = missing, time.monotonic()
-        elif time.monotonic() - since > STALL_TIMEOUT_S:
+            before, since, told = missing, time.monotonic(), False
+        elif silence_s > STALL_TIMEOUT_S:
             raise CommandError(f"nothing has moved for {STALL_TIMEOUT_S:.0f} s, {missing} records are left: {stalled}")
+        elif silence_s > STALL_TELL_S and not told:
+            note(f"nothing has moved for {STALL_TELL_S:.0f} s, {missing} records are left: {stalled}")
+            told = True
         await asyncio.sleep(pause_s)
+
+
+async def _checked(left: Callable[[], Awaitable[int]], check: Callable[[], None]) -> int:
+    """Return what is left; while the answer takes its time, `check` is called."""
+    answer = asyncio.ensure_future(left())
+    try:
+        while not answer.done():
+            await asyncio.wait({answer}, timeout=CHECK_S)
+            check()
+    finally:
+        answer.cancel()
+    return await answer

@@ -92,7 +92,11 @@ class Simulation:
         `fail` may break any step of a transaction; the round is then rolled back and run again. `on_progress` hears how
         many records were folded since its last call.
         """
-        return asyncio.run(self._run(round_size, on_emission, fail, on_progress))
+        loop = asyncio.new_event_loop()  # asyncio.run would keep Ctrl-C back until the loop is idle, which it never is
+        try:
+            return loop.run_until_complete(self._run(round_size, on_emission, fail, on_progress))
+        finally:
+            loop.close()
 
     async def _run(
         self, round_size: int | None, on_emission: OnEmission, fail: FailAt | None, on_progress: Callable[[int], None]

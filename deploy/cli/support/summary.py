@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from deploy.cli.support.clickhouse import ClickHouse
-from deploy.cli.support.console import table
+from deploy.cli.support.console import counted, table
 from schemas.catalog import Catalog, PointsSystem
 
 TOP: Final = 5
@@ -17,23 +17,22 @@ _TOTALS: Final = """SELECT
     (SELECT toString(max(last_event_at)) FROM users WHERE tenant = '') AS until"""
 
 
-def print_summary(clickhouse: ClickHouse, catalog: Catalog) -> None:
-    """Print what the tables hold: totals, points, levels, top users, achievements, streaks."""
+def print_summary(clickhouse: ClickHouse, catalog: Catalog) -> int:
+    """Print what the tables hold: totals, points, levels, top users, achievements, streaks. Return how many records
+    are refused."""
     (totals,) = clickhouse.rows(_TOTALS)
     users = totals["users"]
+    refused = f"; {counted(totals['rejected'], 'record')} refused (plaudit tail rejected --from-beginning)"
     print(
-        f"\n{totals['events']:,} events of {users:,} users, {(totals['since'] or '-')[:10]} to {(totals['until'] or '-')[:10]}: "
-        f"{totals['awards']:,} awards"
-        + (
-            f"; {totals['rejected']:,} records refused (plaudit tail rejected --from-beginning)"
-            if totals["rejected"]
-            else ""
-        )
+        f"\n{counted(totals['events'], 'event')} of {counted(users, 'user')}, "
+        f"{(totals['since'] or '-')[:10]} to {(totals['until'] or '-')[:10]}: {counted(totals['awards'], 'award')}"
+        + (refused if totals["rejected"] else "")
     )
     for system in catalog.systems:
         _print_system(clickhouse, system, users)
     _print_achievements(clickhouse, catalog, users)
     _print_streaks(clickhouse, catalog)
+    return int(totals["rejected"])
 
 
 def _print_system(clickhouse: ClickHouse, system: PointsSystem, users: int) -> None:
