@@ -22,6 +22,7 @@ def command(topics: tuple[str, ...], until_caught_up: bool) -> int:
     from deploy.cli.support.servers import need_servers
     from deploy.logging import set_up_logging
     from deploy.settings import read_settings
+    from processors.engine.instance import SINKS, claim_instance
     from projections.sink.run import run_sink_process
 
     set_up_logging()
@@ -37,6 +38,7 @@ def command(topics: tuple[str, ...], until_caught_up: bool) -> int:
                 f"PLAUDIT_METRICS_PORT={settings.metrics_port} cannot be used ({error.strerror}); "
                 "free that port, or set the variable to another"
             ) from error
+    instance = claim_instance(settings.instance, settings.home, SINKS)
     try:
         run_sink_process(
             found.kafka,
@@ -45,7 +47,10 @@ def command(topics: tuple[str, ...], until_caught_up: bool) -> int:
             settings.prefix,
             topics=topics or None,
             until_caught_up=until_caught_up,
+            instance=instance.name,
         )
     except ValueError as error:
         raise WrongUseError(str(error)) from error
+    finally:
+        instance.release()
     return DONE
