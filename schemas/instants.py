@@ -24,7 +24,8 @@ leave the calendar (D-11)."""
 
 _TEXT_CACHE_LIMIT: Final = 100_000
 _day_text: dict[int, str] = {}
-_minute_text: dict[int, str] = {}
+_MINUTES: Final = [f"T{minute // 60:02d}:{minute % 60:02d}:" for minute in range(24 * 60)]
+_SECONDS: Final = [f"{second:02d}.000Z" for second in range(60)]
 
 
 def to_ms(moment: datetime) -> int:
@@ -52,15 +53,12 @@ def parse_instant(text: str) -> int:
 
 def format_instant(ms: int) -> str:
     """Return `YYYY-MM-DDThh:mm:ss.mmmZ` (X13)."""
-    minute, millis = divmod(ms, MINUTE_MS)
-    text = _minute_text.get(minute)
-    if text is None:
-        day, rest = divmod(minute, 24 * 60)
-        text = f"{format_day(day)}T{rest // 60:02d}:{rest % 60:02d}:"
-        if len(_minute_text) >= _TEXT_CACHE_LIMIT:
-            _minute_text.clear()
-        _minute_text[minute] = text
-    return f"{text}{millis // 1000:02d}.{millis % 1000:03d}Z"
+    day, rest = divmod(ms, DAY_MS)
+    minute, millis = divmod(rest, MINUTE_MS)
+    second, milli = divmod(millis, SECOND_MS)
+    if not milli:
+        return f"{format_day(day)}{_MINUTES[minute]}{_SECONDS[second]}"
+    return f"{format_day(day)}{_MINUTES[minute]}{second:02d}.{milli:03d}Z"
 
 
 def format_day(day: int) -> str:

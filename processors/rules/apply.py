@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from processors.rules import achievements, freezes, streak_views, streaks, timers
+from processors.rules.decode import check_depth
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
 from processors.rules.filters import matches, undeclared
@@ -64,13 +65,17 @@ def check_event(event: MetricEvent, user: User | None, plan: Plan, at_ms: int) -
     Raises:
         RejectedError: bad_request, unknown_metric, value_out_of_range, then user and attribute errors.
     """
-    given = given_user(event.user)
-    check_form(given)
+    given = event.user
+    if isinstance(given, str):
+        given = UserInput(id=given)
+    elif given.sign_up_date is not UNSET:
+        check_form(given)
     out_of_range: ValueOutOfRangeError | None = None
     value = 0
     try:
         value = parse_scaled(bytes(event.value))
     except NotANumberError as error:
+        check_depth(bytes(event.value))  # the usual path decodes without looking into it
         raise RejectedError("bad_request", f"value {error} is not a number; send a JSON number") from error
     except ValueOutOfRangeError as error:
         out_of_range = error

@@ -38,12 +38,9 @@ def decode(value: bytes | None) -> InputRecord:
             "too_large", f"the record has {len(value)} bytes, the limit is {MAX_RECORD_BYTES}; send less per record"
         )
     try:
-        event = _metric_event.decode(value)
-        if bytes(event.value)[:1] not in b"[{":
-            return event
+        return _metric_event.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        pass
-    return _decode_slowly(value)
+        return _decode_slowly(value)
 
 
 def _decode_slowly(value: bytes) -> InputRecord:
@@ -76,7 +73,7 @@ def _decode_slowly(value: bytes) -> InputRecord:
 
 def _fields(value: bytes) -> dict[str, Raw]:
     try:
-        _check_depth(value)
+        check_depth(value)
         value.decode()  # raw values below are not checked for UTF-8 otherwise
         return _object.decode(value)
     except RecursionError as error:
@@ -89,7 +86,7 @@ def _fields(value: bytes) -> dict[str, Raw]:
         raise RejectedError("malformed", f"not JSON: {error}") from error
 
 
-def _check_depth(value: bytes) -> None:
+def check_depth(value: bytes) -> None:
     """Refuse what is nested deeper than any record: how deep the decoder could go depends on the caller's stack."""
     if value.count(b"[") + value.count(b"{") <= MAX_DEPTH:
         return

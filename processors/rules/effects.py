@@ -71,7 +71,7 @@ class Effects:
         envelope = Envelope(
             id=identity,
             type=kind,
-            occurred_at=instant_text(occurred_ms),
+            occurred_at=self._emitted_at if occurred_ms == self.at else instant_text(occurred_ms),
             emitted_at=self._emitted_at,
             tenant_id=state.tenant,
             environment=self._environment,

@@ -186,6 +186,7 @@ class Plan:
         self.streak: StreakSettings = catalog.streak or StreakSettings()  # without metrics nothing is ever met (S18)
         self.frequency: Frequency = self.streak.frequency
         self.accumulation_since = self._accumulation_since(previous)
+        self.accumulates = self.streak.freezes is not None and self.streak.freezes.auto_earn_interval is not None
         self.week_start = self.streak.week_start
         self.metric_names = {metric.key: metric for metric in catalog.metrics}
         self.metrics = {metric.key: MetricPlan(metric) for metric in catalog.metrics if metric.status == "active"}

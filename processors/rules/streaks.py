@@ -96,11 +96,11 @@ def _settle(user: User, plan: Plan, index: int, outcome: Outcome, at_ms: int, ef
     if chain.length:
         _remember(user, index, Row(start, chain.length, chain.started))
     entity = f"{frequency}\0{start}"
-    reason = "missed" if outcome == "lost" else UNSET
-    meta = Meta(frequency=frequency, cause="settlement", reason=reason, period_start=format_day(start))
     if outcome == "lost" and frequency == plan.frequency:
+        meta = Meta(frequency=frequency, cause="settlement", reason="missed", period_start=format_day(start))
         effects.emit_due("streak.lost", StreakLost(user=user.shown(), length=before), at_ms, entity, meta)
     elif outcome == "frozen":
+        meta = Meta(frequency=frequency, cause="settlement", period_start=format_day(start))
         freezes.consume(user, plan, at_ms, entity, meta, effects)
     effects.emit_due("streak.period_closed", row(frequency, start, chain.length, outcome), at_ms, entity)
     effects.emit_due("streak.changed", changed(chain, frequency), at_ms, entity)

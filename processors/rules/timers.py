@@ -59,7 +59,7 @@ def _next(user: User, plan: Plan, reached_ms: int | None) -> _Item | None:
         postponed = reached_ms is None or reached_ms < due
         first = due + plan.streak.settle_delay_seconds * SECOND_MS if postponed else due
         item = first, _SETTLE, index, None, due
-    freeze = freezes.due(user, plan)
+    freeze = freezes.due(user, plan) if plan.accumulates else None
     if freeze is not None and freeze < first:
         first = freeze
         item = first, _FREEZE, 0, None, first

@@ -20,9 +20,22 @@ from processors.rules.user import User, check_user
 from schemas.emission import Emission
 from schemas.instants import EARLIEST_MS, LATEST_MS, to_ms
 from schemas.outcome import OutcomeRecord
-from schemas.records import CompleteAchievement, Identify, InputRecord, LogRecord, MetricEvent, UserInput, UserRecord
+from schemas.records import (
+    TYPED,
+    CompleteAchievement,
+    Identify,
+    InputRecord,
+    LogRecord,
+    MetricEvent,
+    UserInput,
+    UserRecord,
+)
 from schemas.topics import OUTCOMES
 
+_TYPE_NAMES: Final[dict[type[InputRecord], str]] = {
+    MetricEvent: "metric",
+    **{kind: name for name, kind in TYPED.items()},
+}
 _POSITION: Final = re.compile(r"-\d+-\d+", re.ASCII)
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -89,7 +102,10 @@ class UserRecords:
         occurred = record.timestamp_ms if decoded.occurred_at is UNSET else to_ms(decoded.occurred_at)
         request = _Request(record, decoded, key, event_id, remembered, occurred, append, min(occurred, append))
         try:
-            self._check_form(request)
+            if not EARLIEST_MS <= occurred <= LATEST_MS or (
+                own_id and (event_id.startswith(self._settings.topic) or "\0" in event_id)
+            ):
+                self._check_form(request)
             if plan is None:
                 raise RejectedError(
                     "unknown_metric", f"no catalog is in force for tenant {decoded.tenant!r}; publish one first"
@@ -143,7 +159,8 @@ class UserRecords:
         if not created:
             self._store.touch(key)
             # a zone change comes after everything due under the old zone, postponed or not (S60)
-            reached = request.append if _moves(user, apply.given_user(decoded.user)) else at
+            postpones = plan.streak.settle_delay_seconds > 0
+            reached = request.append if postpones and _moves(user, apply.given_user(decoded.user)) else at
             if not timers.advance(user, plan, request.append, effects, limit, reached_ms=reached):
                 return False
             if isinstance(decoded, CompleteAchievement):
@@ -242,5 +259,4 @@ def _moves(user: User, given: UserInput) -> bool:
 
 def type_name(record: InputRecord) -> str:
     """Return the `type` of a record; `metric` for a metric event, which has none (X2)."""
-    tag = type(record).__struct_config__.tag
-    return str(tag) if tag is not None else "metric"
+    return _TYPE_NAMES[type(record)]
