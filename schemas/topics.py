@@ -19,9 +19,6 @@ REJECTED: Final = "rejected"
 DERIVED: Final = (AWARDS, LEVELS, ACHIEVEMENTS, STREAKS, LEADERBOARDS, MESSAGES, LEDGER)
 """Topics that hold derived events with envelope E2."""
 
-USER_KEYED: Final = (EVENTS, *DERIVED, OUTCOMES, REJECTED)
-"""Topics with the partition count of the input log, so that a user's facts and consequences share a partition number."""
-
 TOPIC_OF_TYPE: Final = {
     "points.changed": AWARDS,
     "points.awarded": AWARDS,

@@ -1,6 +1,5 @@
 """An in-memory log with transactions, so that rounds run, and fail, without Kafka."""
 
-import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
@@ -163,15 +162,3 @@ async def run_memory(
                     if attempts >= MAX_ATTEMPTS:
                         raise
     return log
-
-
-def simulate_memory(
-    records: Mapping[int, Iterable[LogRecord]],
-    folds: Mapping[int, Fold],
-    *,
-    round_size: int,
-    on_emit: Callable[[int, Emission], None],
-    catalogs: CatalogSource | None = None,
-) -> MemoryLog:
-    """`run_memory` for callers without an event loop."""
-    return asyncio.run(run_memory(records, folds, round_size=round_size, on_emit=on_emit, catalogs=catalogs))

@@ -16,7 +16,6 @@ STATUS: Final = {
     "unknown_user": 404,
     "unknown_catalog": 404,
     "stale_catalog": 409,
-    "not_supported": 501,
     "unknown_attribute": 422,
     "invalid_tz": 422,
     "email_required": 422,
