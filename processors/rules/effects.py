@@ -1,5 +1,6 @@
 """Collects the derived events of one record for one user, with ids that a replay reproduces (E2, C33)."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -81,3 +82,7 @@ class Effects:
             data=data,
         )
         self.out.append(Emission(TOPIC_OF_TYPE[kind], self.user.key, _encode(envelope), kind, identity))
+
+
+MakeEffects = Callable[[list[Emission], User, str, str | None, int], Effects]
+"""Makes the effects of one record: where emissions go, user, environment, event id, append time."""

@@ -9,7 +9,7 @@ from processors.rules import timers
 from processors.rules.achievements import backdate
 from processors.rules.catalogs import CatalogStore
 from processors.rules.decode import decode, loose_fields
-from processors.rules.effects import Effects, shown_instant
+from processors.rules.effects import Effects, MakeEffects, shown_instant
 from processors.rules.errors import RejectedError
 from processors.rules.partitioner import partition_of
 from processors.rules.plan import Plan
@@ -46,7 +46,10 @@ class Partition:
             `rejected.<reason>`.
     """
 
-    def __init__(self, number: int, settings: FoldSettings, catalogs: CatalogStore) -> None:
+    def __init__(
+        self, number: int, settings: FoldSettings, catalogs: CatalogStore, effects: MakeEffects = Effects
+    ) -> None:
+        """`effects` makes the collector of each record's derived events: tracing and preview bring their own."""
         self.number = number
         self.counters: Tally[str] = Tally()
         self._counted: Tally[str] = Tally()  # by the round in hand
@@ -55,7 +58,8 @@ class Partition:
         self._control = PartitionState()
         self._control_before: bytes = _encode(self._control)
         self._store = UserStore(settings.remembered_ids)
-        self._records = UserRecords(self._store, settings, self._counted)
+        self._effects = effects
+        self._records = UserRecords(self._store, settings, self._counted, effects)
         self._plans: dict[str, Plan] = {}
 
     @property
@@ -213,7 +217,7 @@ class Partition:
                 continue
             user.use(plan)
             self._store.touch(key)
-            effects = Effects(out, user, self._settings.environment, None, append)
+            effects = self._effects(out, user, self._settings.environment, None, append)
             done = timers.advance(user, plan, at, effects, limit)
             self._store.reschedule(key)
         for due, key in passed_over:
@@ -279,7 +283,7 @@ class Partition:
                 continue
             moved += 1
             self._store.touch(key)
-            effects = Effects(out, user, self._settings.environment, None, append)
+            effects = self._effects(out, user, self._settings.environment, None, append)
             if old is not None:
                 timers.close_orphaned_windows(user, old, plan, at, effects)
             user.use(plan)

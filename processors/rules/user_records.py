@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from processors.rules import apply, calls, timers
 from processors.rules.decode import loose_fields
-from processors.rules.effects import Effects, instant_text, shown_instant
+from processors.rules.effects import Effects, MakeEffects, instant_text, shown_instant
 from processors.rules.errors import RejectedError
 from processors.rules.memory import digest
 from processors.rules.plan import Plan
@@ -62,10 +62,13 @@ class _Request(msgspec.Struct, gc=False):
 class UserRecords:
     """Applies records of users to the states of a partition."""
 
-    def __init__(self, store: UserStore, settings: FoldSettings, counters: Tally[str]) -> None:
+    def __init__(
+        self, store: UserStore, settings: FoldSettings, counters: Tally[str], effects: MakeEffects = Effects
+    ) -> None:
         self._store = store
         self._settings = settings
         self._counters = counters
+        self._effects = effects
 
     def process(
         self,
@@ -155,7 +158,7 @@ class UserRecords:
                 calls.look_up_completion(decoded, None, plan)
             user = apply.create(key, apply.given_user(decoded.user), decoded.tenant, plan, at, request.append)
             user.use(plan)
-        effects = Effects(out, user, self._settings.environment, request.event_id, request.append)
+        effects = self._effects(out, user, self._settings.environment, request.event_id, request.append)
         if not created:
             self._store.touch(key)
             # a zone change comes after everything due under the old zone, postponed or not (S60)
