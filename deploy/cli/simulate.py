@@ -63,34 +63,18 @@ def command(
     import msgspec
 
     from deploy.cli.support.console import bar
-    from deploy.cli.support.errors import WrongUseError
-    from deploy.cli.support.files import catalog_file, reading
+    from deploy.cli.support.files import catalog_file
+    from deploy.cli.support.folding import Folding
     from deploy.cli.support.simulation import Simulation
+    from deploy.cli.support.sources import file_source
     from deploy.logging import quiet_logging
-    from deploy.records_file import RecordsFileError, read_records
     from deploy.settings import read_settings
     from schemas.emission import Emission
     from schemas.topics import DERIVED, EVENTS, OUTCOMES, REJECTED, full_name
 
     quiet_logging()
     config, _, _ = catalog_file(catalog_path, exit_code=WRONG_USE)
-    try:
-        with reading(records_path) as lines:
-            records = list(read_records(lines))
-    except RecordsFileError as error:
-        raise WrongUseError(f"{records_path}, {error}") from error
     settings = read_settings()
-    simulation = Simulation(
-        records,
-        config,
-        environment=environment or settings.environment,
-        topic=full_name(EVENTS, settings.prefix),
-        override=override,
-    )
-    if simulation.differs and not override:
-        warning = f"the records bring a catalog of their own that differs from {catalog_path}; theirs is used (see --override)"
-        print(msgspec.json.encode({"warning": warning}).decode(), file=sys.stderr)
-
     wanted = (OUTCOMES,) if outcomes else DERIVED
     output = sys.stdout.buffer
     refused = 0
@@ -104,13 +88,18 @@ def command(
             refused += 1
             progress.line(emission.value.decode())
 
-    with bar("simulate", len(records)) as progress:
-        simulation.run(
-            round_size or None,
-            on_emission,
-            fail=_breaker(abort_every) if abort_every else None,
-            on_progress=progress.advance,
-        )
+    with file_source(records_path, full_name(EVENTS, settings.prefix)) as source:
+        folding = Folding(source, config, environment=environment or settings.environment, override=override)
+        if folding.differs and not override:
+            warning = f"the records bring a catalog of their own that differs from {catalog_path}; theirs is used (see --override)"
+            print(msgspec.json.encode({"warning": warning}).decode(), file=sys.stderr)
+        with bar("simulate", source.total) as progress:
+            Simulation(source, folding).run(
+                round_size or None,
+                on_emission,
+                fail=_breaker(abort_every) if abort_every else None,
+                on_progress=progress.advance,
+            )
     return SOME_REFUSED if refused else DONE
 
 

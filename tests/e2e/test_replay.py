@@ -5,9 +5,10 @@ import random
 import pytest
 
 from deploy.catalog_yaml import load_file
+from deploy.cli.support.folding import Folding
 from deploy.cli.support.history import SAMPLE_CATALOG
 from deploy.cli.support.simulation import Simulation
-from deploy.records_file import read_records
+from deploy.cli.support.sources import file_source
 from processors.engine.errors import AbortableError
 from tests.e2e.conftest import Sample
 from tests.e2e.derived import Derived, Place, differences, of_lines
@@ -61,13 +62,12 @@ def test_simulate_gives_the_same_bytes_at_every_round_size(sample: Sample, size:
 
 @pytest.mark.parametrize("size", [1, 7, 500, None])
 def test_aborted_rounds_leave_no_trace(sample: Sample, size: int | None) -> None:
-    with sample.part.open("rb") as lines:
-        records = list(read_records(lines))
     config, _, _ = load_file(SAMPLE_CATALOG)
     simulated = Derived()
-    simulation = Simulation(records, config, environment="production")
-    log = simulation.run(size, simulated.add_emission, fail=Failures(len(records)))
-    rounds = -(-len(records) // size) if size is not None else 1
+    with file_source(str(sample.part), "plaudit.events") as source:
+        simulation = Simulation(source, Folding(source, config, environment="production"))
+        log = simulation.run(size, simulated.add_emission, fail=Failures(source.total))
+    rounds = -(-source.total // size) if size is not None else 1
     assert log.aborted >= rounds / 2
     assert differences(expected(sample), simulated.kept) == []
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from deploy.catalog_yaml import load_file
+from deploy.cli.support.folding import Folding
 from deploy.cli.support.history import SAMPLE_CATALOG
 from deploy.cli.support.simulation import Simulation
-from deploy.records_file import read_records
+from deploy.cli.support.sources import file_source
 from schemas.emission import Emission
 from schemas.topics import OUTCOMES, REJECTED
 from tests.e2e.conftest import levels_at_zero
@@ -38,11 +39,9 @@ class Fold:
         self.types: Counter[str] = Counter()
         self.values = Decimal(0)
         self._collector = Collector(levels_at_zero())
-        with dump.open("rb") as lines:
-            records = list(read_records(lines))
         config, _, _ = load_file(SAMPLE_CATALOG)
-        simulation = Simulation(records, config, environment="production")
-        simulation.run(None, self._take)
+        with file_source(str(dump), "plaudit.events") as source:
+            Simulation(source, Folding(source, config, environment="production")).run(None, self._take)
         self.tables = self._collector.result()
 
     def _take(self, emission: Emission) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
@@ -77,9 +77,12 @@ async def log_ends(one: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> d
         one._fetcher._isolation_level = level
 
 
-async def read_to_end(one: AIOKafkaConsumer, topic: str) -> AsyncIterator[list[Any]]:
-    """Yield the committed records of a topic from its beginning to where it ends now, in runs of one partition each."""
-    places = await partitions_of(one, topic)
+async def read_to_end(
+    one: AIOKafkaConsumer, topic: str, partitions: Collection[int] | None = None
+) -> AsyncIterator[list[Any]]:
+    """Yield the committed records of a topic, or of some partitions, from the beginning to where it ends now, in runs of
+    one partition each."""
+    places = [place for place in await partitions_of(one, topic) if partitions is None or place.partition in partitions]
     ends = await log_ends(one, places)
     begins = await one.beginning_offsets(places)
     missing = {place for place in places if begins[place] < ends[place]}
