@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from processors.rules import achievements, freezes, streak_views, streaks, timers
+from processors.rules import achievements, boosts, freezes, streak_views, streaks, timers
 from processors.rules.decode import check_depth
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
@@ -128,6 +128,8 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
         touch(user, at_ms)
         if not created:
             freezes.zone_changed(user, plan, effects.at, effects)
+            if plan.user_boosts:
+                boosts.change_zone(user, plan, effects.at, effects)
         changed = True
     if created or changed:
         effects.emit("user.upserted", UserUpserted(user=user.shown()), at_ms)
@@ -135,6 +137,8 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
         streaks.open_chains(user, plan, at_ms)
         timers.schedule(user, plan)
         freezes.grant_initial(user, plan, at_ms, effects)
+        if plan.user_boosts:
+            boosts.begin(user, plan, at_ms, effects)
     user.given = given
 
 

@@ -147,11 +147,9 @@ def _boosted(
     shown: list[BoostObject] | None = None
     product, scale = base, 1
     rounding = "up"
-    for plan in system.boosts:
+    for plan in system.boosts_of(user.state.id):
         boost = plan.boost
         if local_day < boost.start_day or (boost.end_day is not None and local_day > boost.end_day):
-            continue
-        if boost.user_id is not None and boost.user_id != user.state.id:
             continue
         if not matches(boost.user_attributes, user.state.attributes):
             continue

@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import UNSET
 
-from processors.rules import freezes, points, streaks
+from processors.rules import boosts, freezes, points, streaks
 from processors.rules.effects import Effects, instant_text
 from processors.rules.filters import matches
 from processors.rules.plan import Plan, SystemPlan, TimeTriggerPlan
@@ -15,7 +15,7 @@ from schemas.instants import SECOND_MS
 from schemas.state import TimeTrigger
 
 _NEVER: Final = 2**63
-_SETTLE, _FREEZE, _WINDOW, _TICK = range(4)  # order at one instant: S9, then C23, then F1(3)
+_SETTLE, _FREEZE, _WINDOW, _BOOST, _TICK = range(5)  # order at one instant: S9, then C23, then F1(3)
 
 
 def close_orphaned_windows(user: User, old: Plan, new: Plan, at_ms: int, effects: Effects) -> None:
@@ -46,7 +46,7 @@ _Item = tuple[int, int, int, SystemPlan | TimeTriggerPlan | None, int]
 
 
 def _next(user: User, plan: Plan, reached_ms: int | None) -> _Item | None:
-    """Return what is next; at equal instants settlement, freezes, windows, then ticks in the order C19, P32.
+    """Return what is next; at equal instants settlement, freezes, windows, boosts, then ticks in the order C19, P32.
 
     A settlement may be postponed by the settings, but not beyond a record of the same user whose effectiveAt `reached_ms`
     is at or after its due instant; everything else passes it meanwhile (S9).
@@ -70,6 +70,10 @@ def _next(user: User, plan: Plan, reached_ms: int | None) -> _Item | None:
                 continue
             first = window.until
             item = first, _WINDOW, 0, system, first
+    boost = boosts.next_due(user, plan) if plan.user_boosts else None
+    if boost is not None and boost < first:
+        first = boost
+        item = first, _BOOST, 0, None, first
     for trigger in plan.time_triggers:
         due = user.state.time_triggers[trigger.reference].due
         if due < first:
@@ -117,6 +121,8 @@ def advance(user: User, plan: Plan, until: int, effects: Effects, limit: int, *,
             streaks.settle_due(user, plan, index, due, effects)
         elif kind == _FREEZE:
             freezes.accumulate(user, plan, due, effects)
+        elif kind == _BOOST:
+            boosts.announce(user, plan, due, effects)
         elif isinstance(what, SystemPlan):
             points.close_window(user, what, effects, due)
         else:
