@@ -60,7 +60,7 @@ REQUESTS: Final = 0.02
 
 LATE: Final = 0.01
 REPEATED: Final = 0.003
-REFUSED: Final = 0.0002
+REFUSED: Final = 0.0005
 MOVES: Final = 0.001
 """Share of events whose user has another zone from here on."""
 
