@@ -32,10 +32,13 @@ class User:
         history: per chain the settled rows with a length that restore may look back on, oldest first (S72).
         streak: the streak object as the last event showed it, not extended; None = not known.
         composites: those whose prerequisites are complete but which wait for their user filter; None = not known.
+        anniversary: first instant and day of the next anniversary to complete on; UNSET = not known, None = none.
+        missed_anniversaries: past ones that wait for their user filter, with their days; None = not known.
     """
 
     __slots__ = (
         "_shown",
+        "anniversary",
         "composites",
         "due",
         "given",
@@ -43,6 +46,7 @@ class User:
         "history",
         "history_changed",
         "key",
+        "missed_anniversaries",
         "pending",
         "plan",
         "settlement",
@@ -61,6 +65,8 @@ class User:
         self.given: UserInput | None = None
         self.settlement: tuple[int, int] | UnsetType | None = UNSET
         self.due: int | UnsetType | None = UNSET
+        self.anniversary: tuple[int, int] | UnsetType | None = UNSET
+        self.missed_anniversaries: list[tuple[int, AchievementPlan]] | None = None
         self.goals: tuple[list[tuple[str, int]], bool] | None = None
         self.history: list[list[Row]] = [[], [], []]
         self.history_changed = False
@@ -75,6 +81,7 @@ class User:
             self.composites = None
             self.given = None
             self.goals = None
+            self.anniversaries_changed()
             self.streaks_changed()
 
     def due_changed(self) -> None:
@@ -88,10 +95,17 @@ class User:
         self.due = UNSET
         self.streak = None
 
+    def anniversaries_changed(self) -> None:
+        """Drop what was derived from the sign-up date and the anniversaries done."""
+        self.anniversary = UNSET
+        self.missed_anniversaries = None
+        self.due = UNSET
+
     def changed(self) -> None:
         """Drop what was derived from profile fields."""
         self._shown = None
         self.zone = zone_of(self.state.tz)
+        self.anniversaries_changed()
         self.streaks_changed()
 
     def shown(self) -> UserObject:
