@@ -118,6 +118,7 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
     if given == user.given:
         return
     state = user.state
+    zone_before = state.tz
     changed = update_profile(user, given, at_ms)
     if given.tz is not UNSET and given.tz != state.tz:
         if not created:
@@ -128,6 +129,8 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
             freezes.zone_changed(user, plan, effects.at, effects)
         changed = True
     if created or changed:
+        if effects.trace is not None:
+            effects.trace.user(user, zone_before, created=created)
         effects.emit("user.upserted", UserUpserted(user=user.shown()), at_ms)
     if created:
         streaks.open_chains(user, plan, at_ms)
@@ -158,16 +161,16 @@ def apply_event(
         remembered = digest(metric.key, key)
         original = memory.keys.get(remembered)
         if original is not None:
-            return _replay(user, checked, original, plan)
+            return _replay(user, checked, original, plan, effects)
     counter = state.totals.get(metric.key)
     if abs((counter.total if counter else 0) + checked.value) > MAX_TOTAL:
         raise RejectedError(
             "total_out_of_range", f"the total of {metric.key} would pass 10^18; correct it with a negative value"
         )
     upsert(user, checked.given, plan, at_ms, effects, created=created)
-    local_day = user.zone.day(at_ms)
-    firings = creation_firings(user, plan) if created else {}
-    reached = _count(user, checked, firings)
+    local_day = _local_day(user, at_ms, effects)
+    firings = creation_firings(user, plan, effects) if created else {}
+    reached = _count(user, checked, firings, effects)
     total = Raw(format_scaled(state.totals[metric.key].total).encode())
     effects.emit(
         "metric.changed",
@@ -184,11 +187,11 @@ def apply_event(
     )
     grown = streaks.count_event(user, plan, metric.key, checked.value, local_day, at_ms, effects, created=created)
     if grown is not None:
-        _fire_streak(user, plan, grown, firings)
-        reached = reached + achievements.reached_by_streak(user, plan, *grown)
+        _fire_streak(user, plan, grown, firings, effects)
+        reached = reached + achievements.reached_by_streak(user, plan, *grown, effects)
     done = achievements.complete(user, plan, reached, at_ms, effects)
     if done:
-        fire_achievements(user, plan, done, firings)
+        fire_achievements(user, plan, done, firings, effects)
     points: dict[str, PointsEntry] = {}
     if firings:
         points = pay(user, plan.systems, firings, at_ms, local_day, Cause(type="event", id=event_id), effects)
@@ -207,8 +210,18 @@ def apply_event(
     return Applied(201, outcome, forgotten)
 
 
-def _replay(user: User, checked: CheckedEvent, original: str, plan: Plan) -> Applied:
+def _local_day(user: User, at_ms: int, effects: Effects) -> int:
+    """Return the local date an event counts for (S7)."""
+    local_day = user.zone.day(at_ms)
+    if effects.trace is not None:
+        effects.trace.local_date(user, at_ms, local_day)
+    return local_day
+
+
+def _replay(user: User, checked: CheckedEvent, original: str, plan: Plan, effects: Effects) -> Applied:
     """Answer a repeat of an idempotency key: nothing moves (I4-I7, R12)."""
+    if effects.trace is not None:
+        effects.trace.repeat(checked.idempotency_key, original)
     counter = user.state.totals.get(checked.metric.key)
     outcome = EventOutcome(
         event_id=original,
@@ -224,22 +237,24 @@ def _replay(user: User, checked: CheckedEvent, original: str, plan: Plan) -> App
     return Applied(202, outcome)
 
 
-def _count(user: User, checked: CheckedEvent, firings: Firings) -> list[AchievementPlan]:
+def _count(user: User, checked: CheckedEvent, firings: Firings, effects: Effects) -> list[AchievementPlan]:
     """Move the total, counters and high-water marks (step 6); collect metric triggers and achievements."""
     state, metric, value = user.state, checked.metric, checked.value
     counter = state.totals.get(metric.key)
     if counter is None:
         counter = state.totals[metric.key] = Counter()
-    reached = _move(user, metric.total, counter, value, firings)
+    reached = _move(user, metric.total, counter, value, firings, effects)
     if metric.filtered:
         several = bool(reached)
         for plan in metric.filtered:
             if not matches(plan.filter, checked.attributes):
+                if effects.trace is not None:
+                    effects.trace.passed_over(plan, checked.attributes)
                 continue  # P15
             counter = state.counters.get(plan.id)
             if counter is None:
                 counter = state.counters[plan.id] = Counter()
-            more = _move(user, plan, counter, value, firings)
+            more = _move(user, plan, counter, value, firings, effects)
             if more:
                 reached, several = reached + more, True
         if several:
@@ -247,48 +262,67 @@ def _count(user: User, checked: CheckedEvent, firings: Firings) -> list[Achievem
     return reached
 
 
-def _move(user: User, plan: CounterPlan, counter: Counter, value: int, firings: Firings) -> list[AchievementPlan]:
+def _move(
+    user: User, plan: CounterPlan, counter: Counter, value: int, firings: Firings, effects: Effects
+) -> list[AchievementPlan]:
     """Move one counter and its high-water mark; a multiple is paid once (P12-P17)."""
+    trace = effects.trace
+    before = counter.high
     counter.total += value
-    if counter.total > counter.high:
-        before, after = counter.high, counter.total
+    after = counter.total
+    if after > before:
         counter.high = after
+    if trace is not None:
+        trace.counter(plan, counter, value, before)
+    if after > before:
         for system, trigger in plan.triggers:
             count = crossed(trigger, before, after)
-            if count and matches(trigger.user_filter, user.state.attributes):
+            fires = count > 0 and matches(trigger.user_filter, user.state.attributes)
+            if fires:
                 firings.setdefault(system.key, []).append(Firing(trigger.order, trigger, count))
-    return achievements.reached_by_counter(user, plan, counter.total) if plan.achievements else []
+            if trace is not None:
+                trace.trigger(system.key, trigger, user, count, before, after, fires=fires)
+    return achievements.reached_by_counter(user, plan, after, effects) if plan.achievements else []
 
 
-def _fire(user: User, system_key: str, trigger: TriggerPlan, count: int, place: int, firings: Firings) -> None:
-    if count and matches(trigger.user_filter, user.state.attributes):
+def _fire(user: User, system_key: str, trigger: TriggerPlan, count: int, place: int, firings: Firings) -> bool:
+    fires = count > 0 and matches(trigger.user_filter, user.state.attributes)
+    if fires:
         kind, _, created, order, identity = trigger.order
         firings.setdefault(system_key, []).append(Firing((kind, place, created, order, identity), trigger, count))
+    return fires
 
 
-def creation_firings(user: User, plan: Plan) -> Firings:
+def creation_firings(user: User, plan: Plan, effects: Effects) -> Firings:
     """Fire `user_creation` triggers with the attributes of the first identification (P28, P29)."""
     firings: Firings = {}
     for system in plan.systems.values():
         for trigger in system.on_creation:
-            _fire(user, system.key, trigger, 1, 0, firings)
+            fires = _fire(user, system.key, trigger, 1, 0, firings)
+            if effects.trace is not None:
+                effects.trace.trigger(system.key, trigger, user, 1, fires=fires)
     return firings
 
 
-def _fire_streak(user: User, plan: Plan, grown: tuple[int, int], firings: Firings) -> None:
+def _fire_streak(user: User, plan: Plan, grown: tuple[int, int], firings: Firings, effects: Effects) -> None:
     """Fire streak triggers for each multiple in (L0, L1] (P19, P21)."""
     before, after = grown
     for system in plan.systems.values():
         for trigger in system.by_streak:
-            _fire(user, system.key, trigger, after // trigger.length - before // trigger.length, 0, firings)
+            count = after // trigger.length - before // trigger.length
+            fires = _fire(user, system.key, trigger, count, 0, firings)
+            if effects.trace is not None:
+                effects.trace.trigger(system.key, trigger, user, count, before, after, fires=fires)
 
 
-def fire_achievements(user: User, plan: Plan, done: list[AchievementPlan], firings: Firings) -> None:
+def fire_achievements(user: User, plan: Plan, done: list[AchievementPlan], firings: Firings, effects: Effects) -> None:
     """Fire achievement triggers in the order of completion (P22, P32)."""
     for place, achievement in enumerate(done):
         for system in plan.systems.values():
             for trigger in system.by_achievement.get(achievement.id, ()):
-                _fire(user, system.key, trigger, 1, place, firings)
+                fires = _fire(user, system.key, trigger, 1, place, firings)
+                if effects.trace is not None:
+                    effects.trace.trigger(system.key, trigger, user, 1, fires=fires)
 
 
 def create(user_key: bytes, given: UserInput, tenant: str, plan: Plan, at_ms: int, append_ms: int) -> User:

@@ -286,6 +286,8 @@ class Partition:
             effects = self._effects(out, user, self._settings.environment, None, append)
             if old is not None:
                 timers.close_orphaned_windows(user, old, plan, at, effects)
+            if effects.trace is not None:
+                effects.trace.catalog(old, plan, at)
             user.use(plan)
             timers.schedule(user, plan)
             if plan.changed_achievements:
