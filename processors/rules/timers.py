@@ -141,7 +141,7 @@ def complete_anniversaries(user: User, plan: Plan, day: int, at_ms: int, effects
         return
     done = achievements.complete(user, plan, reached, at_ms, effects, due=True)
     firings: Firings = {}
-    fire_achievements(user, plan, done, firings)
+    fire_achievements(user, plan, done, firings, effects)
     if firings:
         cause = Cause(type="time", id=instant_text(at_ms))
         pay(user, plan.systems, firings, at_ms, user.zone.day(at_ms), cause, effects, due=True)
@@ -155,11 +155,14 @@ def _tick(user: User, plan: Plan, trigger: TimeTriggerPlan, due_ms: int, until: 
     balance = user.state.balances.get(system.key, 0)
     clipped = balance >= system.limit if trigger.base > 0 else balance == 0
     mismatch = not matches(trigger.user_filter, user.state.attributes)
-    if clipped or mismatch:
+    nothing = clipped or mismatch
+    if nothing and (mismatch or trigger.alone) and scheduled.due <= until:
         # nothing comes of it (P26, P44, P45, P47), nor of the next ones: time alone changes no attribute, and a balance only
         # by other time triggers of the system
-        if (mismatch or trigger.alone) and scheduled.due <= until:
-            scheduled.due += ((until - scheduled.due) // interval + 1) * interval
+        scheduled.due += ((until - scheduled.due) // interval + 1) * interval
+    if effects.trace is not None:
+        effects.trace.points.tick(trigger, user, due_ms, scheduled.due, balance, clipped=clipped, mismatch=mismatch)
+    if nothing:
         return
     firing = Firing(trigger.order, trigger, 1)
     cause = Cause(type="time", id=instant_text(due_ms))
