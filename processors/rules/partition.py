@@ -292,6 +292,8 @@ class Partition:
             effects = self._effects(out, user, self._settings.environment, None, append)
             if old is not None:
                 timers.close_orphaned_windows(user, old, plan, at, effects)
+            if effects.trace is not None:
+                effects.trace.catalog(old, plan, at)
             user.use(plan)
             if filling.needed:
                 filling.apply(user.state, user.tallies)

@@ -168,6 +168,8 @@ class UserRecords:
                 return False
             if isinstance(decoded, CompleteAchievement):
                 answered = calls.look_up_completion(decoded, user, plan)
+        if effects.trace is not None:
+            effects.trace.record(type_name(decoded), request.occurred, request.append, at, created=created)
         mark = len(out)
         saved = self._store.save(user) if checked is not None and checked.metric.blocks and not created else None
         try:
