@@ -31,15 +31,17 @@ class Effects:
         out: where emissions go, in order (F7).
         cause: event id of the record; None for control records.
         at: append time of the record, epoch ms; `emittedAt` of everything it causes (X10).
+        live: whether the clock has begun to run on this partition; before, no message is due to anybody (D-33).
     """
 
-    __slots__ = ("_emitted_at", "_environment", "_numbers", "_prefix", "at", "cause", "out", "user")
+    __slots__ = ("_emitted_at", "_environment", "_numbers", "_prefix", "at", "cause", "live", "out", "user")
 
     def __init__(self, out: list[Emission], user: User, environment: str, cause: str | None, at: int) -> None:
         self.out = out
         self.user = user
         self.cause = cause
         self.at = at
+        self.live = True
         self._environment = environment
         self._prefix = f"{user.state.tenant}\0{environment}\0"
         self._emitted_at = instant_text(at)
