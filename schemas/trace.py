@@ -77,14 +77,17 @@ class PassedOverStep(Step, frozen=True, kw_only=True, tag="counter_passed_over")
 class TriggerStep(Step, frozen=True, kw_only=True, tag="trigger"):
     """A trigger was considered.
 
-    `per` is its threshold in units of the metric or its length in periods, `before` and `after` what moved: the mark W, or
-    the length of the streak; None for triggers that do not count. `multiples` were crossed, `count` of them fire.
+    `per` is its threshold in units of `metric` or its length in periods, `before` and `after` what moved: the mark W of the
+    counter with this `filter`, or the length of the streak; None for triggers that do not count. `multiples` were crossed,
+    `count` of them fire.
     """
 
     system: str
     trigger: str
     type: str
     points: int
+    metric: str | None
+    filter: Pairs
     per: Decimal | None
     before: Decimal | None
     after: Decimal | None

@@ -79,6 +79,12 @@ class Trace:
         self.steps: list[AnyStep] = []
         self.points = PointsTrace(self.steps)
 
+    def take(self) -> list[AnyStep]:
+        """Return the steps, and begin anew."""
+        taken = list(self.steps)
+        self.steps.clear()
+        return taken
+
     # the record and its user
 
     def record(self, kind: str, occurred_ms: int, append_ms: int, at_ms: int, *, created: bool) -> None:
@@ -183,6 +189,8 @@ class Trace:
                 trigger=plan.trigger.id,
                 type=kind,
                 points=plan.base,
+                metric=plan.trigger.metric,
+                filter=dict(plan.trigger.event_attributes),
                 per=per,
                 before=low,
                 after=high,
