@@ -5,14 +5,16 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from processors.rules import achievements, freezes, streak_views, streaks, timers
+from processors.rules import achievements, anniversaries, freezes, streak_views, streaks, timers
 from processors.rules.decode import check_depth
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
 from processors.rules.filters import matches, undeclared
+from processors.rules.firings import creation_firings, fire_achievements, fire_streak
 from processors.rules.memory import Memory, digest
-from processors.rules.plan import AchievementPlan, CounterPlan, MetricPlan, Plan, TriggerPlan
+from processors.rules.plan import AchievementPlan, CounterPlan, MetricPlan, Plan
 from processors.rules.points import Firing, Firings, crossed, pay
+from processors.rules.tallies import Tallies
 from processors.rules.user import User, check_form, check_user, new_state, touch, update_profile
 from processors.rules.zones import zone_of
 from schemas.derived import Cause, MetricChanged, UserUpserted
@@ -34,13 +36,14 @@ class Applied(msgspec.Struct, frozen=True, gc=False):
     """What applying a record gave.
 
     `status` is as the HTTP call would answer, `issues` those of a request, `forgotten` how many idempotency keys had to be
-    forgotten for it.
+    forgotten for it, `tallied` tells whether the tallies had room for the event.
     """
 
     status: int
     outcome: EventOutcome | CompletionOutcome | IdentifyOutcome | None
     forgotten: int = 0
     issues: list[Issue] | UnsetType = UNSET
+    tallied: bool = True
 
 
 class CheckedEvent(msgspec.Struct, frozen=True, gc=False):
@@ -118,9 +121,10 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
     if given == user.given:
         return
     state = user.state
-    zone_before = state.tz
+    signed_up, zone_before = state.sign_up_date, state.tz
     changed = update_profile(user, given, at_ms)
-    if given.tz is not UNSET and given.tz != state.tz:
+    moved = given.tz is not UNSET and given.tz != state.tz
+    if given.tz is not UNSET and moved:
         if not created:
             streaks.change_zone(user, plan, zone_of(given.tz), effects.at, effects)
         state.tz = given.tz
@@ -136,6 +140,11 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
         streaks.open_chains(user, plan, at_ms)
         timers.schedule(user, plan)
         freezes.grant_initial(user, plan, at_ms, effects)
+    if plan.anniversaries:
+        if state.sign_up_date != signed_up:
+            achievements.backdate_anniversaries(user, plan, at_ms, effects)
+        elif moved and not created:
+            timers.complete_anniversaries(user, plan, user.zone.reached_day(effects.at), effects.at, effects)
     user.given = given
 
 
@@ -187,14 +196,18 @@ def apply_event(
     )
     grown = streaks.count_event(user, plan, metric.key, checked.value, local_day, at_ms, effects, created=created)
     if grown is not None:
-        _fire_streak(user, plan, grown, firings, effects)
+        fire_streak(user, plan, grown, firings, effects)
         reached = reached + achievements.reached_by_streak(user, plan, *grown, effects)
+    if plan.anniversaries:
+        reached = reached + anniversaries.missed(user, plan, local_day)
     done = achievements.complete(user, plan, reached, at_ms, effects)
     if done:
         fire_achievements(user, plan, done, firings, effects)
     points: dict[str, PointsEntry] = {}
     if firings:
         points = pay(user, plan.systems, firings, at_ms, local_day, Cause(type="event", id=event_id), effects)
+    # nothing refuses the event from here on: the tallies need no undoing
+    tallied = not checked.attributes or _tally(user, checked)
     forgotten = memory.keys.add(remembered, event_id) if memory is not None else 0
     outcome = EventOutcome(
         event_id=event_id,
@@ -207,7 +220,14 @@ def apply_event(
         idempotency_key=key or UNSET,
         idempotent_replayed=False if key else UNSET,
     )
-    return Applied(201, outcome, forgotten)
+    return Applied(201, outcome, forgotten, tallied=tallied)
+
+
+def _tally(user: User, checked: CheckedEvent) -> bool:
+    """Remember an event with attributes for filters that a later catalog may bring (P12)."""
+    if user.tallies is None:
+        user.tallies = Tallies()
+    return user.tallies.add(checked.metric.key, checked.attributes, checked.value)
 
 
 def _local_day(user: User, at_ms: int, effects: Effects) -> int:
@@ -283,46 +303,6 @@ def _move(
             if trace is not None:
                 trace.trigger(system.key, trigger, user, count, before, after, fires=fires)
     return achievements.reached_by_counter(user, plan, after, effects) if plan.achievements else []
-
-
-def _fire(user: User, system_key: str, trigger: TriggerPlan, count: int, place: int, firings: Firings) -> bool:
-    fires = count > 0 and matches(trigger.user_filter, user.state.attributes)
-    if fires:
-        kind, _, created, order, identity = trigger.order
-        firings.setdefault(system_key, []).append(Firing((kind, place, created, order, identity), trigger, count))
-    return fires
-
-
-def creation_firings(user: User, plan: Plan, effects: Effects) -> Firings:
-    """Fire `user_creation` triggers with the attributes of the first identification (P28, P29)."""
-    firings: Firings = {}
-    for system in plan.systems.values():
-        for trigger in system.on_creation:
-            fires = _fire(user, system.key, trigger, 1, 0, firings)
-            if effects.trace is not None:
-                effects.trace.trigger(system.key, trigger, user, 1, fires=fires)
-    return firings
-
-
-def _fire_streak(user: User, plan: Plan, grown: tuple[int, int], firings: Firings, effects: Effects) -> None:
-    """Fire streak triggers for each multiple in (L0, L1] (P19, P21)."""
-    before, after = grown
-    for system in plan.systems.values():
-        for trigger in system.by_streak:
-            count = after // trigger.length - before // trigger.length
-            fires = _fire(user, system.key, trigger, count, 0, firings)
-            if effects.trace is not None:
-                effects.trace.trigger(system.key, trigger, user, count, before, after, fires=fires)
-
-
-def fire_achievements(user: User, plan: Plan, done: list[AchievementPlan], firings: Firings, effects: Effects) -> None:
-    """Fire achievement triggers in the order of completion (P22, P32)."""
-    for place, achievement in enumerate(done):
-        for system in plan.systems.values():
-            for trigger in system.by_achievement.get(achievement.id, ()):
-                fires = _fire(user, system.key, trigger, 1, place, firings)
-                if effects.trace is not None:
-                    effects.trace.trigger(system.key, trigger, user, 1, fires=fires)
 
 
 def create(user_key: bytes, given: UserInput, tenant: str, plan: Plan, at_ms: int, append_ms: int) -> User:
