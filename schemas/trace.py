@@ -135,7 +135,7 @@ class StreakStep(Step, frozen=True, kw_only=True, tag="streak"):
 class AchievementStep(Step, frozen=True, kw_only=True, tag="achievement"):
     """An achievement whose condition is met.
 
-    `round` counts the rounds of composites, from 0 (A14). `requires` is the value, the length or the ids that it needs.
+    `round` counts the rounds of composites, from 0 (A14). `requires` is the value, the length, the years or the ids that it needs.
     """
 
     achievement: str

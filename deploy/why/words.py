@@ -107,13 +107,15 @@ def _streak(step: StreakStep) -> str:
     return f"{step.frequency} streak {step.length_before} -> {step.length_after}{late}{_silent(step.shown)}"
 
 
+_REQUIRES: Final = {"metric": "value", "streak": "length", "anniversary": "years"}
+
+
 def _achievement(step: AchievementStep) -> str:
     needs = ""
     if isinstance(step.requires, list):
         needs = f", all of {', '.join(step.requires)} (round {step.round})"
     elif step.requires is not None:
-        unit = "length" if step.trigger == "streak" else "value"
-        needs = f", {unit} {number(step.requires)}"
+        needs = f", {_REQUIRES[step.trigger]} {number(step.requires)}"
     name = f"achievement {step.achievement} ({step.name}{needs})"
     if step.outcome == "user_filter":
         return f"{name}: not completed, the user lacks {pairs(step.lacks)}"

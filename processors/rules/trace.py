@@ -46,6 +46,7 @@ _ACHIEVEMENT_RULES: Final = {
     "streak": ("A10", "S95"),
     "achievement": ("A13", "A14"),
     "api": ("A12",),
+    "anniversary": ("A31",),
 }
 _SETTLEMENT_RULES: Final = {
     "met": ("S22",),
@@ -313,6 +314,8 @@ class Trace:
             requires = exact(one.metric_value)
         elif one.trigger == "streak":
             requires = one.streak_length
+        elif one.trigger == "anniversary":
+            requires = one.anniversary_years
         elif one.trigger == "achievement":
             requires = list(one.achievement_ids)
         self.steps.append(
