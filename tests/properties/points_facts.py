@@ -51,7 +51,11 @@ class Award:
 
 @dataclass
 class Person:
-    """A user. `reached` is the append time of the latest record; `ticks` how many of a schedule are done."""
+    """A user. `reached` is the append time of the latest record; `ticks` how many of a schedule are done.
+
+    Per system: `windows` ends of open throttle windows, `unsent` awards since the last `points.changed`, `shown_level`
+    the level at that event.
+    """
 
     id: str
     created: int
@@ -66,6 +70,7 @@ class Person:
     ticks: dict[tuple[str, str, int], int] = field(default_factory=dict)
     windows: dict[str, int] = field(default_factory=dict)
     unsent: dict[str, list[Award]] = field(default_factory=dict)
+    shown_level: dict[str, str | None] = field(default_factory=dict)
 
     def balance(self, system: str) -> int:
         """P5, P43: the sum of all awards."""

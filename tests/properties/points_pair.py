@@ -47,6 +47,7 @@ class Pair:
         value = {"tenant": "", "version": version, "atMs": at, "config": msgspec.Raw(encode_config(config))}
         self.store.add(msgspec.json.encode(value))
         found = self.fold({"type": "catalog", "version": version, "at": format_instant(at)}, timestamp)
+        assert [event for event in found if event["topic"] == "rejected"] == [], "the version is refused"
         same(per_user(found), per_user_of_oracle(self.oracle.publish(config, at)))
 
     def tick(self, at: int, timestamp: int) -> None:

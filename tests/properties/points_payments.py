@@ -121,5 +121,7 @@ def send_changed(versions: Versions, person: Person, key: str, now: int) -> Json
     awards = person.unsent.pop(key)
     added, total = sum(one.awarded for one in awards), person.balance(key)
     person.windows[key] = now + THROTTLE_MS
-    change = level_change(versions, key, total, added)
-    return effect("points.changed", person, system=key, added=added, total=total, awards=awards) | change
+    shown = effect("points.changed", person, system=key, added=added, total=total, awards=awards)
+    last, level = person.shown_level.get(key, versions.level(key, total - added)), versions.level(key, total)
+    person.shown_level[key] = level
+    return shown if level == last else {**shown, "level": level}

@@ -30,13 +30,18 @@ USER_FILTERS: tuple[Json, ...] = ({}, {}, {}, {"p": "pro"}, {"p": "free"}, {"p":
 _TEXTS = "1 2 3 5 12 0 0.5 2.5 -1 -4 7.123456789 0.0000000005 -2.0000000015 1000000000001"
 VALUES = tuple(Decimal(text) for text in _TEXTS.split())
 DATES = ("2025-03-27", "2025-03-28", "2025-03-29", "2025-03-30", "2025-03-31", "2025-04-01", "2025-04-03")
-GAPS = (0, SECOND, MINUTE, 5 * MINUTE, 15 * MINUTE - 1, 15 * MINUTE, HOUR, 3 * HOUR, 7 * HOUR, DAY)
+GAPS = (0, SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 15 * MINUTE - 1, 15 * MINUTE, HOUR, 3 * HOUR, 7 * HOUR, DAY)
 
 pick = st.sampled_from
 event_filters, user_filters = pick(EVENT_FILTERS), pick(USER_FILTERS)
 indexes = st.integers(0, 5)
+gaps = pick(GAPS[:6] * 2 + GAPS[6:])
 statuses = pick(["active", "active", "active", "inactive"])
-rarely = st.integers(0, 5).map(lambda n: n == 5)
+
+
+def weighted(*choices: tuple[int, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
+    """One of several strategies, each as often as its weight says; the first is the simplest."""
+    return pick([strategy for weight, strategy in choices for _ in range(weight)]).flatmap(lambda strategy: strategy)
 
 
 def objects(required: Json, optional: Json | None = None) -> st.SearchStrategy[Json]:
@@ -51,11 +56,11 @@ def triggers(identity: st.SearchStrategy[str]) -> st.SearchStrategy[Json]:
     counted = {"metric": pick(METRICS[:2]), "metricThreshold": pick([1, 2, 3, 5])}
     blocking = {"eventAttributes": event_filters, "blockIfOutOfPoints": st.just(True)}
     timed = {"timeUnit": pick(["hour", "hours", "day"]), "timeInterval": pick([1, 3, 5])}
-    return st.one_of(
-        objects({**common, "type": st.just("metric"), **counted}, {**optional, **blocking}),
-        objects({**common, "type": st.just("achievement"), "achievement": indexes}, optional),
-        objects({**common, "type": st.just("user_creation")}, optional),
-        objects({**common, "type": st.just("time"), **timed}, optional),
+    return weighted(
+        (5, objects({**common, "type": st.just("metric"), **counted}, {**optional, **blocking})),
+        (2, objects({**common, "type": st.just("achievement"), "achievement": indexes}, optional)),
+        (1, objects({**common, "type": st.just("user_creation")}, optional)),
+        (2, objects({**common, "type": st.just("time"), **timed}, optional)),
     )
 
 
@@ -80,17 +85,16 @@ levels = st.lists(pick([0, 3, 5, 10, 25, 60]), unique=True, max_size=4).map(
 )
 caps = pick([None, None, 3, 10, 40])
 
-achievements = st.one_of(
-    objects(
-        {"trigger": st.just("metric"), "metric": pick(METRICS[:2]), "metricValue": pick([1, 3, Decimal("5.5"), 10])},
-        {"eventAttributes": event_filters, "userAttributes": user_filters},
-    ),
-    objects({"trigger": st.just("api")}, {"userAttributes": user_filters}),
-    objects(
-        {"trigger": st.just("achievement"), "achievementIds": st.lists(indexes, min_size=1, max_size=2, unique=True)},
-        {"userAttributes": user_filters},
-    ),
+_counted = objects(
+    {"trigger": st.just("metric"), "metric": pick(METRICS[:2]), "metricValue": pick([1, 3, Decimal("5.5"), 10])},
+    {"eventAttributes": event_filters, "userAttributes": user_filters},
 )
+_called = objects({"trigger": st.just("api")}, {"userAttributes": user_filters})
+_composite = objects(
+    {"trigger": st.just("achievement"), "achievementIds": st.lists(indexes, min_size=1, max_size=2, unique=True)},
+    {"userAttributes": user_filters},
+)
+achievements = weighted((3, _counted), (2, _called), (3, _composite))
 states = pick(["active", "active", "active", "inactive", "locked"])
 
 
@@ -101,7 +105,7 @@ def systems(key: str) -> st.SearchStrategy[Json]:
         {
             "key": st.just(key),
             "id": st.just({"s1": "z", "s2": "y", "s3": "x"}[key]),
-            "triggers": st.lists(triggers(pick(["t1", "t2", "t3", "t4", "t5"])), min_size=1, max_size=4, **unique),
+            "triggers": st.lists(triggers(pick(["t1", "t2", "t3", "t4", "t5"])), min_size=2, max_size=5, **unique),
             "maxPoints": caps,
         },
         {"boosts": st.lists(boosts | of_user, max_size=3, **unique), "levels": levels},
@@ -164,7 +168,7 @@ _trigger_patches = st.one_of(
     st.fixed_dictionaries({"metricThreshold": pick([1, 2, 4])}),
     st.fixed_dictionaries({"eventAttributes": event_filters}),
     st.fixed_dictionaries({"userAttributes": user_filters}),
-    st.fixed_dictionaries({"timeInterval": pick([1, 2, 24]), "timeUnit": pick(["hour", "day"])}),
+    st.fixed_dictionaries({"timeUnit": pick(["hour", "day"]), "timeInterval": pick([1, 2, 24])}),
 )
 _achievement_patches = st.one_of(
     st.fixed_dictionaries({"status": pick(["active", "locked"])}),
@@ -179,20 +183,21 @@ _system_patches = st.one_of(
     st.fixed_dictionaries({"status": pick(["active", "archived"])}),
     st.fixed_dictionaries({"boosts": st.lists(boosts | of_user, max_size=2, unique_by=lambda one: one["id"])}),
 )
-edits = st.one_of(
-    st.tuples(st.just("trigger"), indexes, indexes, _trigger_patches),
-    st.tuples(st.just("new trigger"), indexes, indexes, triggers(pick(["t6", "t7"]))),
-    st.tuples(st.just("drop trigger"), indexes, indexes, st.none()),
-    st.tuples(st.just("achievement"), indexes, indexes, _achievement_patches),
-    st.tuples(st.just("new achievement"), indexes, indexes, st.tuples(achievements, states)),
-    st.tuples(st.just("drop achievement"), indexes, indexes, st.none()),
-    st.tuples(st.just("system"), indexes, indexes, _system_patches),
+edits = weighted(
+    (3, st.tuples(st.just("trigger"), indexes, indexes, _trigger_patches)),
+    (2, st.tuples(st.just("new trigger"), indexes, indexes, triggers(pick(["t6", "t7"])))),
+    (1, st.tuples(st.just("drop trigger"), indexes, indexes, st.none())),
+    (4, st.tuples(st.just("achievement"), indexes, indexes, _achievement_patches)),
+    (2, st.tuples(st.just("new achievement"), indexes, indexes, st.tuples(achievements, states))),
+    (1, st.tuples(st.just("drop achievement"), indexes, indexes, st.none())),
+    (2, st.tuples(st.just("system"), indexes, indexes, _system_patches)),
 )
 
 _OF_TYPE = {
     "metricThreshold": "metric",
     "metricValue": "metric",
     "eventAttributes": "metric",
+    "timeUnit": "time",
     "timeInterval": "time",
 }
 
@@ -212,15 +217,19 @@ def edited(config: Json, edit: tuple[str, int, int, Any]) -> Json:
         one = config["achievements"][first % len(config["achievements"])]
         if what == "drop achievement":
             config["achievements"].remove(one)
-        elif _OF_TYPE.get(next(iter(value)), one["trigger"]) == one["trigger"] and _may_move(one, value):
+        elif _fits(value, one["trigger"]) and _may_move(one, value):
             one.update(value)
     elif what.endswith("trigger") and system["triggers"]:
         trigger = system["triggers"][second % len(system["triggers"])]
         if what == "drop trigger":
             system["triggers"].remove(trigger)
-        elif what == "trigger" and _OF_TYPE.get(next(iter(value)), trigger["type"]) == trigger["type"]:
+        elif what == "trigger" and _fits(value, trigger["type"]):
             trigger.update(value)
     return repaired(config)
+
+
+def _fits(patch: Json, kind: str) -> bool:
+    return all(_OF_TYPE.get(name, kind) == kind for name in patch)
 
 
 def _may_move(achievement: Json, patch: Json) -> bool:
@@ -252,35 +261,31 @@ def _filtered(config: Json) -> list[tuple[str, Json]]:
 _profiles = objects(
     {},
     {
-        "tz": pick(ZONES),
-        "attributes": pick([{"p": "pro"}, {"p": "free"}, {"p": "pro", "q": "1"}, {"q": ""}, {"nope": "1"}]),
+        "tz": pick(ZONES * 2 + ("Mars/Base",)),
+        "attributes": pick([{"p": "pro"}, {"p": "free"}, {"p": "pro", "q": "1"}, {"q": ""}] * 3 + [{"nope": "1"}]),
     },
 )
-_timing = {"gap": pick(GAPS), "user": pick(USERS), "profile": _profiles, "bare": st.booleans()}
+_timing = {"gap": gaps, "user": pick(USERS), "profile": _profiles, "bare": st.booleans()}
 _dated = {
-    "eventId": pick(["e1", "e2", "e3"]),
+    "eventId": pick([f"e{number}" for number in range(12)]),
     "late": pick([HOUR, 25 * HOUR, -10 * MINUTE, 1]),
     "behind": pick([2 * MINUTE, 20 * MINUTE]),
 }
 _events = objects(
-    {**_timing, "op": st.just("event"), "metric": pick(METRICS[:2] * 3 + ("m3", "nope")), "value": pick(VALUES)},
+    {**_timing, "op": st.just("event"), "metric": pick(METRICS[:2] * 8 + ("m3", "nope")), "value": pick(VALUES)},
     {
         **_dated,
-        "attributes": pick([{"a": "x"}, {"a": "y"}, {"a": "x", "b": "x"}, {"a": ""}, {"b": "x"}, {"c": "x"}]),
-        "key": pick(["k1", "k2", "", "k" * 256]),
+        "attributes": pick([{"a": "x"}, {"a": "y"}, {"a": "x", "b": "x"}] * 3 + [{"a": ""}, {"b": "x"}, {"c": "x"}]),
+        "key": pick(["k1", "k2", "k3"] * 5 + ["", "k" * 256]),
     },
 )
-operations = st.one_of(
-    _events,
-    _events,
-    _events,
-    objects({**_timing, "op": st.just("identify")}, _dated),
-    objects({**_timing, "op": st.just("complete"), "achievement": indexes}, _dated),
-    objects({"op": st.just("tick"), "gap": pick(GAPS)}),
-    objects(
-        {"op": st.just("edit"), "gap": pick(GAPS), "edits": st.lists(edits, min_size=1, max_size=3)},
-        {"late": pick([MINUTE, HOUR])},
-    ),
-    objects({"op": pick(["commit", "redo", "restart"])}),
+_identifications = objects({**_timing, "op": st.just("identify")}, _dated)
+_completions = objects({**_timing, "op": st.just("complete"), "achievement": indexes}, _dated)
+_ticks = objects({"op": st.just("tick"), "gap": gaps})
+_edits = objects(
+    {"op": st.just("edit"), "gap": gaps, "edits": st.lists(edits, min_size=1, max_size=3)},
+    {"late": pick([MINUTE, HOUR])},
 )
-histories = st.lists(operations, min_size=1, max_size=30)
+_rounds = objects({"op": pick(["commit", "redo", "restart"])})
+operations = weighted((3, _rounds), (12, _events), (2, _identifications), (3, _completions), (2, _ticks), (3, _edits))
+histories = st.lists(operations, min_size=12, max_size=50)
