@@ -25,7 +25,7 @@ class Pair:
     """One log, folded by both. `limit` is the size of a round in derived events.
 
     Attributes:
-        emitted: every derived event of the fold that a round has committed or may still commit, decoded.
+        emitted: everything the fold put out, decoded; each award with the `cap` in force.
         versions: the configurations published so far, as files.
     """
 
@@ -37,6 +37,7 @@ class Pair:
         self.round: list[tuple[LogRecord, list[Emission]]] = []
         self.emitted: list[Json] = []
         self.versions: list[Json] = []
+        self.caps: dict[str, int | None] = {}
 
     # the log
 
@@ -48,6 +49,7 @@ class Pair:
         self.store.add(msgspec.json.encode(value))
         found = self.fold({"type": "catalog", "version": version, "at": format_instant(at)}, timestamp)
         assert [event for event in found if event["topic"] == "rejected"] == [], "the version is refused"
+        self.caps = {system["key"]: system.get("maxPoints") for system in config.get("systems", [])}
         same(per_user(found), per_user_of_oracle(self.oracle.publish(config, at)))
 
     def tick(self, at: int, timestamp: int) -> None:
@@ -83,6 +85,9 @@ class Pair:
         self.round.append((log_record, out))
         self.offset += 1
         decoded = [{**_decode(one.value), "topic": one.topic} for one in found]
+        for event in decoded:
+            if event.get("type") == "points.awarded":
+                event["cap"] = self.caps.get(event["data"]["pointsSystem"]["key"])
         self.emitted += decoded
         return decoded
 

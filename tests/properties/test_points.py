@@ -6,6 +6,7 @@ from hypothesis import given
 
 from schemas.instants import format_instant
 from tests.properties import points_worlds as worlds
+from tests.properties.points_conservation import check_conservation
 from tests.properties.points_facts import Json
 from tests.properties.points_pair import BIG, Pair
 
@@ -67,10 +68,9 @@ class History:
             record["type"] = "identify"
         else:
             keys = [one["key"] for one in self.config["achievements"] if "key" in one]
-            record |= {
-                "type": "achievement.complete",
-                "achievement": ([*keys, "nope"])[operation["achievement"] % (len(keys) + 1)],
-            }
+            number = operation["achievement"]
+            called = keys[number % len(keys)] if keys and number < 5 else "nope"
+            record |= {"type": "achievement.complete", "achievement": called}
         self.pair.send(record, timestamp)
 
 
@@ -80,5 +80,7 @@ def test_points(config: Json, history: list[Json], limit: int) -> None:
     run = History(config, limit)
     for operation in history:
         run.run(operation)
+    check_conservation(run.pair)
     run.run({"op": "tick", "gap": worlds.DAY})
+    check_conservation(run.pair, all_shown=True)
     run.pair.totals()
