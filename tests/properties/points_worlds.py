@@ -35,7 +35,7 @@ GAPS = (0, SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 15 * MINUTE - 1, 15 * MINUTE,
 pick = st.sampled_from
 event_filters, user_filters = pick(EVENT_FILTERS), pick(USER_FILTERS)
 indexes = st.integers(0, 5)
-gaps = pick(GAPS[:6] * 2 + GAPS[6:])
+gaps = pick(GAPS[:6] * 5 + GAPS[6:])
 statuses = pick(["active", "active", "active", "inactive"])
 
 
@@ -95,7 +95,7 @@ _composite = objects(
     {"userAttributes": user_filters},
 )
 achievements = weighted((3, _counted), (2, _called), (3, _composite))
-states = pick(["active", "active", "active", "inactive", "locked"])
+states = pick(["active", "active", "inactive", "locked"])
 
 
 def systems(key: str) -> st.SearchStrategy[Json]:
@@ -171,7 +171,7 @@ _trigger_patches = st.one_of(
     st.fixed_dictionaries({"timeUnit": pick(["hour", "day"]), "timeInterval": pick([1, 2, 24])}),
 )
 _achievement_patches = st.one_of(
-    st.fixed_dictionaries({"status": pick(["active", "locked"])}),
+    st.fixed_dictionaries({"status": pick(["active", "active", "locked"])}),
     st.fixed_dictionaries({"metricValue": pick([1, 2, 6])}),
     st.fixed_dictionaries({"eventAttributes": event_filters}),
     st.fixed_dictionaries({"userAttributes": user_filters}),
@@ -261,8 +261,8 @@ def _filtered(config: Json) -> list[tuple[str, Json]]:
 _profiles = objects(
     {},
     {
-        "tz": pick(ZONES * 2 + ("Mars/Base",)),
-        "attributes": pick([{"p": "pro"}, {"p": "free"}, {"p": "pro", "q": "1"}, {"q": ""}] * 3 + [{"nope": "1"}]),
+        "tz": pick(ZONES * 6 + ("Mars/Base",)),
+        "attributes": pick([{"p": "pro"}, {"p": "free"}, {"p": "pro", "q": "1"}, {"q": ""}] * 8 + [{"nope": "1"}]),
     },
 )
 _timing = {"gap": gaps, "user": pick(USERS), "profile": _profiles, "bare": st.booleans()}

@@ -81,6 +81,6 @@ def test_points(config: Json, history: list[Json], limit: int) -> None:
     for operation in history:
         run.run(operation)
     check_conservation(run.pair)
-    run.run({"op": "tick", "gap": worlds.DAY})
+    run.run({"op": "tick", "gap": 16 * worlds.MINUTE})
     check_conservation(run.pair, all_shown=True)
     run.pair.totals()
