@@ -237,25 +237,6 @@ def _may_move(achievement: Json, patch: Json) -> bool:
     return not (achievement["status"] == "inactive" and patch.get("status") == "locked")
 
 
-def old_filters_only(config: Json, first: Json) -> Json:
-    """Return the catalog without event filters that its first version did not have."""
-    known = list(_filtered(first))
-    config = copy.deepcopy(config)
-    for one in _counting(config):
-        if one.get("eventAttributes") and (one["metric"], one["eventAttributes"]) not in known:
-            one["eventAttributes"] = {}
-    return config
-
-
-def _counting(config: Json) -> list[Json]:
-    things = config["achievements"] + [trigger for system in config["systems"] for trigger in system["triggers"]]
-    return [one for one in things if "metric" in one]
-
-
-def _filtered(config: Json) -> list[tuple[str, Json]]:
-    return [(one["metric"], one.get("eventAttributes", {})) for one in _counting(config)]
-
-
 # operations
 
 _profiles = objects(

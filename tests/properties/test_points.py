@@ -10,9 +10,6 @@ from tests.properties.points_conservation import check_conservation
 from tests.properties.points_facts import Json
 from tests.properties.points_pair import BIG, Pair
 
-NEW_FILTERS = False
-"""Catalog versions may bring event filters that no earlier one had (P12, A6). On when counters are filled from history."""
-
 LIMITS = (BIG, 3)
 
 
@@ -41,8 +38,6 @@ class History:
         """Publish an edited catalog; its instant may lie before its place in the log."""
         for edit in operation["edits"]:
             self.config = worlds.edited(self.config, edit)
-        if not NEW_FILTERS:
-            self.config = worlds.old_filters_only(self.config, self.pair.versions[0])
         self.version_at = max(self.now - operation.get("late", 0), self.version_at + 1)
         self.now = max(self.now, self.version_at)
         self.pair.publish(self.config, self.version_at, self.now)
