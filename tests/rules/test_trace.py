@@ -118,7 +118,6 @@ def test_a_boosted_and_capped_award_shows_every_number() -> None:
         ("b", "applied"),
         ("c", "over"),
         ("d", "not_begun"),
-        ("e", "other_user"),
         ("f", "user_filter"),
     ]
     assert fold.of(BoostStep)[5].lacks == {"p": "pro"}
