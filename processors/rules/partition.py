@@ -223,6 +223,7 @@ class Partition:
             user.use(plan)
             self._store.touch(key)
             effects = self._effects(out, user, self._settings.environment, None, append)
+            effects.live = tenant is None or self._control.tick is not None
             done = timers.advance(user, plan, at, effects, limit)
             self._store.reschedule(key)
         for due, key in passed_over:

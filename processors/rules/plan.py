@@ -161,6 +161,7 @@ class Plan:
         boosts: those of everybody in all systems. user_boosts: those of one user each, by user id.
         time_triggers: in the order of ticks at one instant (C19, P32).
         anniversaries: active anniversary achievements by years, then id (A31).
+        messages: which messages are due; None = none, and they cost nothing.
     """
 
     def __init__(self, catalog: Catalog, version: str, at: int, previous: "Plan | None" = None) -> None:
@@ -174,6 +175,7 @@ class Plan:
         self.accumulation_since = self._accumulation_since(previous)
         self.accumulates = self.streak.freezes is not None and self.streak.freezes.auto_earn_interval is not None
         self.week_start = self.streak.week_start
+        self.messages = catalog.messages
         self.metric_names = {metric.key: metric for metric in catalog.metrics}
         self.metrics = {metric.key: MetricPlan(metric) for metric in catalog.metrics if metric.status == "active"}
         self.system_created: dict[str, int] = {}

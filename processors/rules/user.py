@@ -35,6 +35,7 @@ class User:
         streak: the streak object as the last event showed it, not extended; None = not known.
         composites: those whose prerequisites are complete but which wait for their user filter; None = not known.
         anniversary: first instant and day of the next anniversary to complete on; UNSET = not known, None = none.
+        recap_from, recap_until: instants between which events change nothing about recaps (E14).
         missed_anniversaries: past ones that wait for their user filter, with their days; None = not known.
     """
 
@@ -51,6 +52,8 @@ class User:
         "missed_anniversaries",
         "pending",
         "plan",
+        "recap_from",
+        "recap_until",
         "settlement",
         "state",
         "streak",
@@ -70,6 +73,8 @@ class User:
         self.due: int | UnsetType | None = UNSET
         self.anniversary: tuple[int, int] | UnsetType | None = UNSET
         self.missed_anniversaries: list[tuple[int, AchievementPlan]] | None = None
+        self.recap_from = 0
+        self.recap_until = 0
         self.goals: tuple[list[tuple[str, int]], bool] | None = None
         self.history: list[list[Row]] = [[], [], []]
         self.history_changed = False
@@ -85,6 +90,7 @@ class User:
             self.composites = None
             self.given = None
             self.goals = None
+            self.recap_from = self.recap_until = 0
             self.anniversaries_changed()
             self.streaks_changed()
 
@@ -109,6 +115,7 @@ class User:
         """Drop what was derived from profile fields."""
         self._shown = None
         self.zone = zone_of(self.state.tz)
+        self.recap_from = self.recap_until = 0
         self.anniversaries_changed()
         self.streaks_changed()
 
