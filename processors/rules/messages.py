@@ -68,6 +68,7 @@ def begin(user: User, plan: Plan) -> None:
         state.messages = None  # E12
         return
     known = state.messages = state.messages or Messages()
+    user.messages_changed()
     aggregation = settings.recap or ""
     if known.aggregation != aggregation:
         known.aggregation, known.recaps, known.recapped = aggregation, [], None
@@ -90,7 +91,9 @@ def note_event(user: User, plan: Plan, at_ms: int, append_ms: int) -> None:
         return
     if settings.reactivation and (known.active is None or at_ms > known.active):
         if known.active is None or known.sent:
-            user.due = UNSET  # what was due next may come earlier now, otherwise it only comes later
+            user.messages_changed()  # what was due next may come earlier now
+        elif at_ms >= user.active_until:
+            user.message = UNSET  # it comes later; `user.due` may stay, too early does no harm
         known.active = at_ms
         known.sent = _passed(user, at_ms, append_ms) if append_ms - at_ms > DAY_MS else 0
     if settings.recap is not None and not user.recap_from <= at_ms < user.recap_until:
@@ -100,21 +103,21 @@ def note_event(user: User, plan: Plan, at_ms: int, append_ms: int) -> None:
 def _passed(user: User, active_ms: int, at_ms: int) -> int:
     """Return how many messages of a sequence were due by an instant."""
     zone = _zone(user)
-    day = zone.day(active_ms)
+    day = zone.reached_day(active_ms)
     return sum(zone.instant_of(day + days, _REACTIVATION) <= at_ms for days in REACTIVATION_DAYS)
 
 
 def _expect_recap(user: User, plan: Plan, known: Messages, aggregation: Frequency, at_ms: int, append_ms: int) -> None:
     """Note that the period of an event will have a recap, unless its hour is past."""
     zone = _zone(user)
-    start = period_start(aggregation, zone.day(at_ms), plan.week_start)
+    start = period_start(aggregation, zone.reached_day(at_ms), plan.week_start)
     user.recap_from = zone.first_instant(start)
     user.recap_until = zone.first_instant(next_start(aggregation, start))
     done = known.recapped is not None and start <= known.recapped
     if done or start in known.recaps or _recap_due(zone, aggregation, start) <= append_ms:
         return
     known.recaps = sorted([*known.recaps, start])
-    user.due = UNSET
+    user.messages_changed()
 
 
 def expect(user: User, plan: Plan, done: list[AchievementPlan]) -> None:
@@ -123,7 +126,7 @@ def expect(user: User, plan: Plan, done: list[AchievementPlan]) -> None:
     if known is None or settings is None or not settings.achievement:
         return
     known.waiting += [achievement.id for achievement in done[: MAX_WAITING - len(known.waiting)]]
-    user.due = UNSET
+    user.messages_changed()
 
 
 # what is due
@@ -131,6 +134,8 @@ def expect(user: User, plan: Plan, done: list[AchievementPlan]) -> None:
 
 def due(user: User, plan: Plan) -> tuple[int, int] | None:
     """Return instant and kind of the next message, None if none is to come."""
+    if user.message is not UNSET:
+        return user.message
     settings, known = plan.messages, user.state.messages
     if known is None or settings is None:
         return None
@@ -139,7 +144,9 @@ def due(user: User, plan: Plan) -> tuple[int, int] | None:
     if known.recaps and settings.recap is not None:
         first = _recap_due(zone, settings.recap, known.recaps[0])
     if known.active is not None and known.sent < len(REACTIVATION_DAYS):
-        when = zone.instant_of(zone.day(known.active) + REACTIVATION_DAYS[known.sent], _REACTIVATION)
+        day = zone.reached_day(known.active)
+        user.active_until = zone.first_instant(day + 1)
+        when = zone.instant_of(day + REACTIVATION_DAYS[known.sent], _REACTIVATION)
         if when < first:
             first, kind = when, REACTIVATION
     if settings.streak_reminder:
@@ -150,7 +157,8 @@ def due(user: User, plan: Plan) -> tuple[int, int] | None:
         when = _first_waiting(user, known, zone)[0]
         if when < first:
             first, kind = when, ACHIEVEMENT
-    return None if first == _NEVER else (first, kind)
+    user.message = None if first == _NEVER else (first, kind)
+    return user.message
 
 
 def _recap_due(zone: Zone, aggregation: Frequency, start: int) -> int:
@@ -205,6 +213,7 @@ def send(user: User, plan: Plan, kind: int, due_ms: int, effects: Effects) -> No
     known = user.state.messages
     assert known is not None
     wanted = _is_wanted(user, plan, kind, due_ms, effects)
+    user.messages_changed()
     if kind == RECAP:
         start = known.recaps[0]
         known.recaps, known.recapped = known.recaps[1:], start
