@@ -220,6 +220,30 @@ class PointsAwarded(_Object, frozen=True, kw_only=True):
     cause: Cause
 
 
+class NoticedBoost(_Object, frozen=True, kw_only=True):
+    """The `boost` of its started and finished events; `user_id` None = for everybody, or by attributes."""
+
+    id: str
+    name: str
+    status: Literal["active", "finished"]
+    user_id: str | None
+    points_system_id: str
+    points_system_key: str
+    points_system_name: str
+    start: DateText
+    end: DateText | None
+    multiplier: Number
+    rounding: Literal["down", "up", "nearest"]
+
+
+class BoostNotice(_Object, frozen=True, kw_only=True):
+    """`points.boost_started`, `points.boost_finished` (E9, P87)."""
+
+    type: Literal["points.boost_started", "points.boost_finished"]
+    timestamp: InstantText
+    boost: NoticedBoost
+
+
 class UserUpserted(_Object, frozen=True, kw_only=True):
     """`user.upserted`: a stored field changed (C36)."""
 
@@ -284,6 +308,8 @@ DATA_OF_TYPE: dict[str, type[msgspec.Struct]] = {
     "emails.achievement_due": AchievementDue,
     "metric.changed": MetricChanged,
     "points.awarded": PointsAwarded,
+    "points.boost_finished": BoostNotice,
+    "points.boost_started": BoostNotice,
     "points.changed": PointsChanged,
     "points.level_changed": LevelChanged,
     "streak.started": StreakMoved,
@@ -298,7 +324,7 @@ DATA_OF_TYPE: dict[str, type[msgspec.Struct]] = {
     "streak.freezes_changed": FreezesChanged,
     "user.upserted": UserUpserted,
 }
-"""The Struct of `data` of every derived type that users' records cause."""
+"""The Struct of `data` of every derived type."""
 
 
 class Origin(msgspec.Struct, frozen=True):

@@ -116,7 +116,8 @@ class UserState(msgspec.Struct, array_like=True, gc=False):
     `completions` by achievement id, `time_triggers` by trigger reference, `windows` by system key. `freezes` is the balance
     (S37), `freeze_anchor` the instant accumulation counts from and `freeze_next` its next due day (S42). The `streak_` fields
     are preferences; None = the setting of the account (S79). `anniversary_day` is the local day up to which anniversaries are
-    done (A31). `notifications` holds the channels chosen per kind of message (U13a).
+    done (A31). `boosts` tells of the user's own boosts whether they are scheduled, started or finished: 0, 1, 2 (P87).
+    `notifications` holds the channels chosen per kind of message (U13a).
     """
 
     tenant: str
@@ -148,6 +149,7 @@ class UserState(msgspec.Struct, array_like=True, gc=False):
     streak_goals: list[tuple[str, int]] | None = None
     streak_days_off: list[int] | None = None
     anniversary_day: int | None = None
+    boosts: dict[str, int] = {}
     notifications: dict[str, list[str]] = {}
     messages: Messages | None = None
 
@@ -156,10 +158,12 @@ class PartitionState(msgspec.Struct, array_like=True, gc=False):
     """What a partition remembers besides its users.
 
     `next_offset` is the offset marker, `tick` the latest tick, `catalogs` the version in force per tenant,
-    `switching` = [tenant, version, last user key done (hex)] while a catalog switch is carried out in slices.
+    `switching` = [tenant, version, last user key done (hex)] while a catalog switch is carried out in slices,
+    `boosts` per tenant how far the boosts of everybody are: 0 scheduled, 1 started, 2 finished; in partition 0 only (C37).
     """
 
     next_offset: int = 0
     tick: int | None = None
     catalogs: dict[str, str] = {}
     switching: tuple[str, str, str] | None = None
+    boosts: dict[str, dict[str, int]] = {}

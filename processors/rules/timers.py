@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import UNSET
 
-from processors.rules import achievements, anniversaries, freezes, messages, points, streaks
+from processors.rules import achievements, anniversaries, boosts, freezes, messages, points, streaks
 from processors.rules.effects import Effects, instant_text
 from processors.rules.filters import matches
 from processors.rules.firings import fire_achievements
@@ -16,7 +16,8 @@ from schemas.instants import SECOND_MS
 from schemas.state import TimeTrigger
 
 _NEVER: Final = 2**63
-_SETTLE, _FREEZE, _WINDOW, _ANNIVERSARY, _TICK, _MESSAGE = range(6)  # order at one instant: S9, C23, F1(3), D-31
+# order at one instant: S9, C23, D-26, D-31, F1(3)
+_SETTLE, _FREEZE, _WINDOW, _BOOST, _ANNIVERSARY, _TICK, _MESSAGE = range(7)
 
 
 def close_orphaned_windows(user: User, old: Plan, new: Plan, at_ms: int, effects: Effects) -> None:
@@ -50,7 +51,7 @@ or trigger of a tick, its due instant."""
 
 
 def _next(user: User, plan: Plan, reached_ms: int | None) -> _Item | None:
-    """Return what is next; at equal instants settlement, freezes, windows, anniversaries, ticks in the order C19, P32, messages.
+    """Return what is next; at equal instants settlement, freezes, windows, boosts, anniversaries, ticks (C19, P32), messages.
 
     A settlement may be postponed by the settings, but not beyond a record of the same user whose effectiveAt `reached_ms`
     is at or after its due instant; everything else passes it meanwhile (S9).
@@ -74,6 +75,10 @@ def _next(user: User, plan: Plan, reached_ms: int | None) -> _Item | None:
                 continue
             first = window.until
             item = first, _WINDOW, 0, system, first
+    boost = boosts.next_due(user, plan) if plan.user_boosts else None
+    if boost is not None and boost < first:
+        first = boost
+        item = first, _BOOST, 0, None, first
     if plan.anniversaries:
         anniversary = anniversaries.due(user, plan)
         if anniversary is not None and anniversary[0] < first:
@@ -131,6 +136,8 @@ def advance(user: User, plan: Plan, until: int, effects: Effects, limit: int, *,
             streaks.settle_due(user, plan, index, due, effects)
         elif kind == _FREEZE:
             freezes.accumulate(user, plan, due, effects)
+        elif kind == _BOOST:
+            boosts.announce(user, plan, due, effects)
         elif kind == _ANNIVERSARY:
             complete_anniversaries(user, plan, index, due, effects)
         elif kind == _MESSAGE:
@@ -149,7 +156,7 @@ def complete_anniversaries(user: User, plan: Plan, day: int, at_ms: int, effects
         return
     done = achievements.complete(user, plan, reached, at_ms, effects, due=True)
     firings: Firings = {}
-    fire_achievements(user, plan, done, firings)
+    fire_achievements(user, plan, done, firings, effects)
     if firings:
         cause = Cause(type="time", id=instant_text(at_ms))
         pay(user, plan.systems, firings, at_ms, user.zone.day(at_ms), cause, effects, due=True)
@@ -163,11 +170,14 @@ def _tick(user: User, plan: Plan, trigger: TimeTriggerPlan, due_ms: int, until: 
     balance = user.state.balances.get(system.key, 0)
     clipped = balance >= system.limit if trigger.base > 0 else balance == 0
     mismatch = not matches(trigger.user_filter, user.state.attributes)
-    if clipped or mismatch:
+    nothing = clipped or mismatch
+    if nothing and (mismatch or trigger.alone) and scheduled.due <= until:
         # nothing comes of it (P26, P44, P45, P47), nor of the next ones: time alone changes no attribute, and a balance only
         # by other time triggers of the system
-        if (mismatch or trigger.alone) and scheduled.due <= until:
-            scheduled.due += ((until - scheduled.due) // interval + 1) * interval
+        scheduled.due += ((until - scheduled.due) // interval + 1) * interval
+    if effects.trace is not None:
+        effects.trace.points.tick(trigger, user, due_ms, scheduled.due, balance, clipped=clipped, mismatch=mismatch)
+    if nothing:
         return
     firing = Firing(trigger.order, trigger, 1)
     cause = Cause(type="time", id=instant_text(due_ms))
