@@ -26,3 +26,5 @@ def test_what_the_page_prints_is_printed(plaudit: Plaudit, tmp_path: Path) -> No
     assert (told["type"], told["occurredAt"]) == ("emails.achievement_due", "2025-03-03T16:00:00.000Z")
     assert (reminded["occurredAt"], reminded["meta"]) == ("2025-03-04T19:00:00.000Z", {"channels": ["push"]})
     assert woken["type"] == "emails.reactivation_due"
+    why = plaudit("why", reminded["id"], "--records", records, "--catalog", catalog)
+    assert "E16     emails.streak_reminder_due: due at 2025-03-04T19:00:00.000Z, sent" in why.out
