@@ -164,7 +164,7 @@ def _quiet_until(user: User, plan: Plan, item: _Item | None) -> int | UnsetType 
 
 def complete_anniversaries(user: User, plan: Plan, day: int, at_ms: int, effects: Effects) -> None:
     """Complete the anniversaries up to a local day at an instant: it begins then, or a zone change skipped to it (A31)."""
-    reached = anniversaries.take(user, plan, day)
+    reached = achievements.reached_by_date(user, plan, day, effects)
     if not reached:
         return
     done = achievements.complete(user, plan, reached, at_ms, effects, due=True)
