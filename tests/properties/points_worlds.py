@@ -265,7 +265,7 @@ _completions = objects({**_timing, "op": st.just("complete"), "achievement": ind
 _ticks = objects({"op": st.just("tick"), "gap": gaps})
 _edits = objects(
     {"op": st.just("edit"), "gap": gaps, "edits": st.lists(edits, min_size=1, max_size=3)},
-    {"late": pick([MINUTE, HOUR])},
+    {"late": pick([MINUTE, HOUR - 1])},
 )
 _rounds = objects({"op": pick(["commit", "redo", "restart"])})
 operations = weighted((3, _rounds), (12, _events), (2, _identifications), (3, _completions), (2, _ticks), (3, _edits))
