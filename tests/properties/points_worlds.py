@@ -25,9 +25,9 @@ ZONES = (
     "-03:00",
     "Mars/Base",
 )
-EVENT_FILTERS: tuple[Json, ...] = ({}, {"a": "x"}, {"a": "y"}, {"a": "x", "b": "x"}, {"a": ""})
-USER_FILTERS: tuple[Json, ...] = ({}, {}, {}, {"p": "pro"}, {"p": "free"}, {"p": "pro", "q": "1"})
-_TEXTS = "1 2 3 5 12 0 0.5 2.5 -1 -4 7.123456789 0.0000000005 -2.0000000015 1000000000001"
+EVENT_FILTERS: tuple[Json, ...] = ({}, {}, {}, {"a": "x"}, {"a": "y"}, {"a": "x", "b": "x"}, {"a": ""})
+USER_FILTERS: tuple[Json, ...] = ({}, {}, {}, {}, {}, {"p": "pro"}, {"p": "free"}, {"p": "pro", "q": "1"})
+_TEXTS = "1 2 3 5 12 4 1.5 0 0.5 2.5 -1 -4 7.123456789 0.0000000005 -2.0000000015 1000000000001"
 VALUES = tuple(Decimal(text) for text in _TEXTS.split())
 DATES = ("2025-03-27", "2025-03-28", "2025-03-29", "2025-03-30", "2025-03-31", "2025-04-01", "2025-04-03")
 GAPS = (0, SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 15 * MINUTE - 1, 15 * MINUTE, HOUR, 3 * HOUR, 7 * HOUR, DAY)
@@ -107,8 +107,9 @@ def systems(key: str) -> st.SearchStrategy[Json]:
             "id": st.just({"s1": "z", "s2": "y", "s3": "x"}[key]),
             "triggers": st.lists(triggers(pick(["t1", "t2", "t3", "t4", "t5"])), min_size=2, max_size=5, **unique),
             "maxPoints": caps,
+            "levels": levels,
+            "boosts": st.lists(boosts | of_user, max_size=3, **unique),
         },
-        {"boosts": st.lists(boosts | of_user, max_size=3, **unique), "levels": levels},
     )
 
 
@@ -117,7 +118,7 @@ def configs(draw: st.DrawFn) -> Json:
     """A catalog file."""
     config: Json = {"metrics": list(METRICS), "eventAttributes": ["a", "b"], "userAttributes": ["p", "q"]}
     config["achievements"] = []
-    for body, state in draw(st.lists(st.tuples(achievements, states), max_size=4)):
+    for body, state in draw(st.lists(st.tuples(achievements, states), min_size=2, max_size=5)):
         add_achievement(config, body, state)
     config["systems"] = draw(
         st.tuples(*[systems(key) for key in ("s1", "s2", "s3")][: draw(st.integers(1, 3))]).map(list)
@@ -187,7 +188,7 @@ edits = weighted(
     (3, st.tuples(st.just("trigger"), indexes, indexes, _trigger_patches)),
     (2, st.tuples(st.just("new trigger"), indexes, indexes, triggers(pick(["t6", "t7"])))),
     (1, st.tuples(st.just("drop trigger"), indexes, indexes, st.none())),
-    (4, st.tuples(st.just("achievement"), indexes, indexes, _achievement_patches)),
+    (6, st.tuples(st.just("achievement"), indexes, indexes, _achievement_patches)),
     (2, st.tuples(st.just("new achievement"), indexes, indexes, st.tuples(achievements, states))),
     (1, st.tuples(st.just("drop achievement"), indexes, indexes, st.none())),
     (2, st.tuples(st.just("system"), indexes, indexes, _system_patches)),
@@ -246,7 +247,7 @@ _profiles = objects(
         "attributes": pick([{"p": "pro"}, {"p": "free"}, {"p": "pro", "q": "1"}, {"q": ""}] * 8 + [{"nope": "1"}]),
     },
 )
-_timing = {"gap": gaps, "user": pick(USERS), "profile": _profiles, "bare": st.booleans()}
+_timing = {"gap": gaps, "user": pick(USERS[:1] * 3 + USERS), "profile": _profiles, "bare": st.booleans()}
 _dated = {
     "eventId": pick([f"e{number}" for number in range(12)]),
     "late": pick([HOUR, 25 * HOUR, -10 * MINUTE, 1]),
