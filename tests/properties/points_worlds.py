@@ -86,7 +86,7 @@ levels = st.lists(pick([0, 3, 5, 10, 25, 60]), unique=True, max_size=4).map(
 caps = pick([None, None, 3, 10, 40])
 
 _counted = objects(
-    {"trigger": st.just("metric"), "metric": pick(METRICS[:2]), "metricValue": pick([1, 3, Decimal("5.5"), 10])},
+    {"trigger": st.just("metric"), "metric": pick(METRICS[:2]), "metricValue": pick([1, 3, Decimal("5.5")])},
     {"eventAttributes": event_filters, "userAttributes": user_filters},
 )
 _called = objects({"trigger": st.just("api")}, {"userAttributes": user_filters})
@@ -171,12 +171,12 @@ _trigger_patches = st.one_of(
     st.fixed_dictionaries({"userAttributes": user_filters}),
     st.fixed_dictionaries({"timeUnit": pick(["hour", "day"]), "timeInterval": pick([1, 2, 24])}),
 )
-_achievement_patches = st.one_of(
-    st.fixed_dictionaries({"status": pick(["active", "active", "locked"])}),
-    st.fixed_dictionaries({"metricValue": pick([1, 2, 6])}),
-    st.fixed_dictionaries({"eventAttributes": event_filters}),
-    st.fixed_dictionaries({"userAttributes": user_filters}),
-    st.fixed_dictionaries({"name": pick(["one", "two"])}),
+_achievement_patches = weighted(
+    (4, st.fixed_dictionaries({"status": pick(["active", "active", "locked"])})),
+    (2, st.fixed_dictionaries({"metricValue": pick([1, 2, 6])})),
+    (1, st.fixed_dictionaries({"eventAttributes": event_filters})),
+    (1, st.fixed_dictionaries({"userAttributes": user_filters})),
+    (1, st.fixed_dictionaries({"name": pick(["one", "two"])})),
 )
 _system_patches = st.one_of(
     st.fixed_dictionaries({"maxPoints": caps}),
@@ -265,7 +265,7 @@ _identifications = objects({**_timing, "op": st.just("identify")}, _dated)
 _completions = objects({**_timing, "op": st.just("complete"), "achievement": indexes}, _dated)
 _ticks = objects({"op": st.just("tick"), "gap": gaps})
 _edits = objects(
-    {"op": st.just("edit"), "gap": gaps, "edits": st.lists(edits, min_size=1, max_size=3)},
+    {"op": st.just("edit"), "gap": gaps, "edits": st.lists(edits, min_size=2, max_size=6)},
     {"late": pick([MINUTE, HOUR - 1])},
 )
 _rounds = objects({"op": pick(["commit", "redo", "restart"])})
