@@ -76,8 +76,9 @@ def check(config: Json, history: list[Json], limit: int) -> None:
         run.run(operation)
     check_conservation(run.pair)
     run.run({"op": "tick", "gap": 16 * worlds.MINUTE})
-    check_conservation(run.pair, all_shown=True)
     run.pair.totals()
+    run.pair.publish({"metrics": list(worlds.METRICS)}, run.now + 1, run.now + 1)  # ends every throttle window (D-22)
+    check_conservation(run.pair, all_shown=True)
 
 
 @given(config=worlds.configs(), history=worlds.everything, limit=worlds.pick(LIMITS))
