@@ -38,10 +38,9 @@ def schedule(user: User, plan: Plan) -> None:
     old = user.state.time_triggers
     schedule: dict[str, TimeTrigger] = {}
     for trigger in plan.time_triggers:
-        anchor = max(user.state.created, trigger.anchor)
         known = old.get(trigger.reference)
-        if known is None or known.anchor != anchor:
-            known = TimeTrigger(anchor, anchor + trigger.interval)
+        if known is None or known.anchor != trigger.anchor:
+            known = TimeTrigger(trigger.anchor, max(user.state.created, trigger.anchor) + trigger.interval)
         schedule[trigger.reference] = known
     user.state.time_triggers = schedule
     freezes.start_accumulation(user, plan)
