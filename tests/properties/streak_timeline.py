@@ -7,6 +7,7 @@ of every chain ends (S8, S9, S60-S62), and when freezes are due (S42, S48). None
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from tests.properties.streak_calendar import FREQUENCIES, first_instant, local_date, next_start, period_start
@@ -181,7 +182,7 @@ class Timeline:
         """Return since when the accumulation in force after a step has had its interval."""
         switches = [i for i in range(index + 1) if self.steps[i].kind == "catalog"]
         since = switches[0]
-        for earlier, later in zip(switches, switches[1:], strict=False):
+        for earlier, later in pairwise(switches):
             if self.interval(earlier) != self.interval(later):
                 since = later
         return self.steps[since].append

@@ -1,0 +1,205 @@
+"""Streaks of the production fold against the calendar oracle, over random logs.
+
+Left out of the random logs, because the chapters do not say what happens:
+
+- `repeated_move`: a zone change into the hour that the new zone's clocks repeat over a midnight. S61 compares dates, S8
+  has already ended the date that the wall clock shows again.
+- `late_request`: admin requests, pauses and preferences are on time; S49 and S72 do not say whether "today" of a late
+  one is its own or that of its append time.
+- `delay_alone`: `settleDelaySeconds` goes without settings changes, accumulation and late zone changes; S9 orders it with
+  settlements only.
+- `open_rows` (compared leniently): whether the row of a period that ends with length 0 is written, if it was protected
+  (C35 names only unprotected ones), if streaks were disabled in it, or if it began with length 0 and was repaired or
+  restored and then reset (C35 against D-20).
+- `old_pause` (compared leniently): the answer to the deletion of a pause that no open period needs any more (D-18).
+"""
+
+from datetime import timedelta
+
+from hypothesis import note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from tests.properties import streak_script as script
+from tests.properties.streak_calendar import DAY, local_date
+from tests.properties.streak_comparison import describe, differences
+from tests.properties.streak_fold import METRICS, Fold, derived, outcomes, refused
+from tests.properties.streak_oracle import Oracle
+from tests.properties.streak_timeline import Json, Line, instant, steps_of, user_of
+
+USERS = ("u", "v")
+users = st.sampled_from(("u", "u", "u", "v"))
+
+
+class StreakMachine(RuleBasedStateMachine):
+    """Appends records of any kind, folds them as they come, compares everything at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fold = Fold()
+        self.script: script.Script | None = None
+
+    @initialize(
+        scene=script.scenes,
+        settings=script.settings_objects,
+        week_start=script.week_starts,
+        delay=st.sampled_from((0, 0, 0, 0, 0, 600, 7200)),
+    )
+    def begin(self, scene: tuple[str, str], settings: Json, week_start: str, delay: int) -> None:
+        self.home = scene[0]
+        self.delay = delay
+        self.fixed: Json = {"weekStart": week_start, "settleDelaySeconds": delay}
+        if delay and settings["freezes"]:
+            settings = {**settings, "freezes": {n: settings["freezes"][n] for n in ("startCount", "maxCount")}}
+        self.script = script.Script(instant(scene[1]), {})
+        self.send(self.script.control("catalog", streak={**settings, **self.fixed}))
+
+    def send(self, line: Line, limit: int = 10**9) -> None:
+        self.fold.feed(line, limit)
+
+    def zone(self, choice: int | None) -> Json:
+        return {} if choice is None else {"tz": (self.home, None, *script.AWAY)[choice]}
+
+    @rule(
+        gap=script.gaps,
+        user=users,
+        key=st.sampled_from(METRICS[:1] + METRICS),
+        value=st.sampled_from((1, 2, 1, 3, -1, 0.5, 0)),
+        late=script.lateness,
+        behind=st.sampled_from((0, 0, 0, 40)),
+        zone=st.none() | st.none() | st.integers(0, 8),
+        repeat=st.none() | st.none() | st.sampled_from(("x", "y")),
+    )
+    def event(
+        self,
+        gap: script.Gap,
+        user: str,
+        key: str,
+        value: float,
+        late: timedelta,
+        behind: int,
+        zone: int | None,
+        repeat: str | None,
+    ) -> None:
+        self.script.advance(gap, user)
+        record = {"metric": key, "value": value, **({"idempotencyKey": repeat} if repeat else {})}
+        moved = {} if (self.delay and late) or repeat else self.zone(zone)
+        if user not in self.script.zones:
+            moved = moved or {"tz": self.home}
+        self.send(self.script.activity(user, late, timedelta(minutes=behind), record, moved))
+
+    @rule(gap=script.gaps, user=users, key=st.sampled_from(METRICS[:1] + METRICS))
+    def act(self, gap: script.Gap, user: str, key: str) -> None:
+        self.event(gap, user, key, 3, timedelta(), 0, None, None)
+
+    @rule(gap=script.gaps, user=users, late=script.lateness, zone=st.integers(0, 8))
+    def move(self, gap: script.Gap, user: str, late: timedelta, zone: int) -> None:
+        self.script.advance(gap, user)
+        late = timedelta() if self.delay else late
+        self.send(self.script.activity(user, late, timedelta(), {"type": "identify"}, self.zone(zone)))
+
+    @rule(gap=script.gaps, limit=st.sampled_from((10**9, 10**9, 1, 3)))
+    def tick(self, gap: script.Gap, limit: int) -> None:
+        self.script.advance(gap, "u")
+        self.send(self.script.control("tick"), limit)
+
+    @rule(gap=script.gaps, user=users, kind=st.sampled_from(("freeze.grant", "streak.restore", "streak.reset")))
+    def request(self, gap: script.Gap, user: str, kind: str) -> None:
+        if kind == "freeze.grant" or user in self.script.zones:
+            self.script.advance(gap, user)
+            self.send(self.script.request(kind, user))
+
+    @rule(gap=script.gaps, user=users, name=st.sampled_from("pq"), first=st.integers(-1, 9), days=st.integers(-1, 12))
+    def pause(self, gap: script.Gap, user: str, name: str, first: int, days: int) -> None:
+        if user in self.script.zones:
+            self.script.advance(gap, user)
+            start = local_date(self.script.now, self.script.zones[user]) + first * DAY
+            span = {"start": start.isoformat(), "end": (start + days * DAY).isoformat()}
+            self.send(self.script.request("streak.pause", user, id=name, **span))
+
+    @rule(gap=script.gaps, user=users, name=st.sampled_from("pq"))
+    def unpause(self, gap: script.Gap, user: str, name: str) -> None:
+        if user in self.script.zones:
+            self.script.advance(gap, user)
+            self.send(self.script.request("streak.unpause", user, id=name))
+
+    @rule(gap=script.gaps, user=users, streak=script.preferences)
+    def prefer(self, gap: script.Gap, user: str, streak: Json) -> None:
+        if user in self.script.zones:
+            self.script.advance(gap, user)
+            self.send(self.script.request("preferences", user, streak=streak))
+
+    @precondition(lambda self: self.script is not None and not self.delay)
+    @rule(gap=script.gaps, settings=script.settings_objects)
+    def switch(self, gap: script.Gap, settings: Json) -> None:
+        self.script.advance(gap, "u")
+        self.send(self.script.control("catalog", streak={**settings, **self.fixed}))
+
+    @rule(how=st.sampled_from(("commit", "roll_back", "restart")))
+    def end_round(self, how: str) -> None:
+        getattr(self.fold, how)()
+
+    def teardown(self) -> None:
+        if self.script is None:
+            return
+        self.script.advance(script.Gap(3), "u")
+        self.send(self.script.control("tick"))
+        self.fold.commit()
+        for line in self.script.lines:
+            note(describe(line))
+        assert refused(self.fold) == []
+        for user in self.script.zones:
+            found = differences(self.fold, Oracle(self.script.lines, user), user)
+            assert not found, "\n".join([f"user {user}", *found])
+        self.check_ticks()
+
+    def check_ticks(self) -> None:
+        """X5, S9: where the ticks stand does not change what a user's records and time cause."""
+        lines = on_time(self.script.lines)
+        without = [line for line in lines[:-1] if line.record.get("type") != "tick"] + lines[-1:]
+        expected = [visible(self.fold, user) for user in USERS]
+        for other in (without, with_more_ticks(without)):
+            fold = Fold()
+            for line in other:
+                fold.feed(line)
+            fold.commit()
+            assert [visible(fold, user) for user in USERS] == expected, "ticks change what comes out"
+
+
+def visible(fold: Fold, user: str) -> list[Json]:
+    """Return what came out for a user, without what tells when it was carried out."""
+    hidden = ("emittedAt", "causationId")
+    found = [{name: one[name] for name in one if name not in hidden} for one in derived(fold, user)]
+    return found + outcomes(fold, user)
+
+
+def on_time(lines: list[Line]) -> list[Line]:
+    """Give every record its append time as timestamp, so that a tick less does not move it (X5)."""
+    appends = {user: (step.append for step in steps_of(lines, user) if step.own) for user in USERS}
+    found = []
+    for line in lines:
+        user = user_of(line.record)
+        if user is None:
+            found.append(line)
+        else:
+            record = {"occurredAt": script.text(line.timestamp), **line.record}
+            found.append(Line(next(appends[user]), record))
+    return found
+
+
+def with_more_ticks(lines: list[Line]) -> list[Line]:
+    """Put ticks between all records: some on the way, one at the instant of the next record."""
+    found: list[Line] = []
+    now = lines[0].timestamp
+    for place, line in enumerate(lines):
+        until = min(later.timestamp for later in lines[place:])
+        for part in range(1, 5) if until > now and place else ():
+            at = script.text(now + (until - now) * part / 4)
+            found.append(Line(instant(at), {"type": "tick", "at": at}))
+        now = max(now, until)
+        found.append(line)
+    return found
+
+
+StreakMachine.TestCase.settings = settings(max_examples=int(__import__('os').environ.get('PE','30')), stateful_step_count=40, deadline=None)
+TestStreaks = StreakMachine.TestCase
