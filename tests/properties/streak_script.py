@@ -103,21 +103,30 @@ def _gap(midnights: int, **more: int) -> Gap:
     return Gap(midnights, timedelta(**more))
 
 
-gaps = st.one_of(
+soon = st.one_of(
+    st.builds(lambda hours: _gap(1, hours=hours), st.integers(0, 20)),
     st.integers(0, 180).map(lambda n: _gap(0, minutes=n)),
-    st.integers(1, 60).map(lambda n: _gap(0, hours=n)),
+    st.integers(1, 30).map(lambda n: _gap(0, hours=n)),
     st.builds(
-        lambda n, ms: _gap(n, milliseconds=ms),
-        st.integers(1, 3),
-        st.sampled_from((0, -1, 1, -60_000, 1_000, 1_800_000)),
+        lambda n, ms: _gap(n, milliseconds=ms), st.integers(1, 3), st.sampled_from((0, -1, 1, -60_000, 1_800_000))
     ),
-    st.sampled_from((4, 7, 14, 31, 80)).map(lambda n: _gap(0, days=n)),
 )
+gaps = st.one_of(soon, soon, soon, st.sampled_from((4, 7, 14, 31, 80)).map(lambda n: _gap(0, days=n)))
+
+
+@dataclass(frozen=True)
+class Late:
+    """How late an event is: so many local midnights ago and some more; negative = stamped in the future."""
+
+    midnights: int = 0
+    more: timedelta = timedelta()
+
+
 lateness = st.one_of(
-    st.just(timedelta()),
-    st.integers(1, 36).map(lambda n: timedelta(hours=n)),
-    st.integers(1, 9).map(lambda n: timedelta(days=n)),
-    st.just(timedelta(hours=-2)),
+    st.just(Late()),
+    st.builds(lambda n, hours: Late(n, timedelta(hours=hours)), st.integers(1, 2), st.integers(0, 26)),
+    st.builds(lambda n, days: Late(n, timedelta(days=days)), st.integers(0, 1), st.integers(1, 31)),
+    st.just(Late(0, timedelta(hours=-2))),
 )
 
 
@@ -159,10 +168,10 @@ class Script:
         """Append a record about a user's streak, on time."""
         return self._append(self.now, {"type": kind, "user": {"id": user}, **fields})
 
-    def activity(self, user: str, late: timedelta, behind: timedelta, record: Json, zone: Json) -> Line:
+    def activity(self, user: str, late: Late, behind: timedelta, record: Json, zone: Json) -> Line:
         """Append a metric event or an identify call, perhaps late, perhaps overtaken by a tick."""
         timestamp = max(self.now - behind, self.switched or self.now)
-        occurred = {"occurredAt": text(timestamp - late)} if late else {}
+        occurred = {"occurredAt": text(before(timestamp, late, self.zones.get(user)))} if late != Late() else {}
         if zone and user in self.zones and is_repeated_date(self.now, zone["tz"]):
             zone = {}
         self.zones[user] = zone.get("tz", self.zones.get(user))
@@ -182,6 +191,13 @@ def next_midnight(at: datetime, zone: str | None) -> datetime:
     while first_instant(day, zone) <= at:
         day += DAY
     return first_instant(day, zone)
+
+
+def before(at: datetime, late: Late, zone: str | None) -> datetime:
+    """Return the instant of an event that is so late."""
+    for _ in range(late.midnights):
+        at = first_instant(local_date(at, zone), zone) - timedelta(milliseconds=1)
+    return at - late.more
 
 
 def is_repeated_date(at: datetime, zone: str | None) -> bool:

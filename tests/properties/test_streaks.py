@@ -76,26 +76,28 @@ class StreakMachine(RuleBasedStateMachine):
         user: str,
         key: str,
         value: float,
-        late: timedelta,
+        late: script.Late,
         behind: int,
         zone: int | None,
         repeat: str | None,
     ) -> None:
         self.script.advance(gap, user)
         record = {"metric": key, "value": value, **({"idempotencyKey": repeat} if repeat else {})}
-        moved = {} if (self.delay and late) or repeat else self.zone(zone)
+        moved = {} if (self.delay and late != script.Late()) or repeat else self.zone(zone)
         if user not in self.script.zones:
             moved = moved or {"tz": self.home}
         self.send(self.script.activity(user, late, timedelta(minutes=behind), record, moved))
 
-    @rule(gap=script.gaps, user=users, key=st.sampled_from(METRICS[:1] + METRICS))
-    def act(self, gap: script.Gap, user: str, key: str) -> None:
-        self.event(gap, user, key, 3, timedelta(), 0, None, None)
+    @rule(gap=script.soon, user=users, key=st.sampled_from(METRICS[:1] + METRICS), days=st.integers(1, 6))
+    def act(self, gap: script.Gap, user: str, key: str, days: int) -> None:
+        """Enough on every one of some days."""
+        for _ in range(days):
+            self.event(gap, user, key, 3, script.Late(), 0, None, None)
 
     @rule(gap=script.gaps, user=users, late=script.lateness, zone=st.integers(0, 8))
-    def move(self, gap: script.Gap, user: str, late: timedelta, zone: int) -> None:
+    def move(self, gap: script.Gap, user: str, late: script.Late, zone: int) -> None:
         self.script.advance(gap, user)
-        late = timedelta() if self.delay else late
+        late = script.Late() if self.delay else late
         self.send(self.script.activity(user, late, timedelta(), {"type": "identify"}, self.zone(zone)))
 
     @rule(gap=script.gaps, limit=st.sampled_from((10**9, 10**9, 1, 3)))
@@ -109,7 +111,7 @@ class StreakMachine(RuleBasedStateMachine):
             self.script.advance(gap, user)
             self.send(self.script.request(kind, user))
 
-    @rule(gap=script.gaps, user=users, name=st.sampled_from("pq"), first=st.integers(-1, 9), days=st.integers(-1, 12))
+    @rule(gap=script.gaps, user=users, name=st.sampled_from("pq"), first=st.integers(-1, 5), days=st.integers(-1, 9))
     def pause(self, gap: script.Gap, user: str, name: str, first: int, days: int) -> None:
         if user in self.script.zones:
             self.script.advance(gap, user)
@@ -117,9 +119,11 @@ class StreakMachine(RuleBasedStateMachine):
             span = {"start": start.isoformat(), "end": (start + days * DAY).isoformat()}
             self.send(self.script.request("streak.pause", user, id=name, **span))
 
-    @rule(gap=script.gaps, user=users, name=st.sampled_from("pq"))
+    @rule(gap=script.soon, user=users, name=st.sampled_from("ppq"))
     def unpause(self, gap: script.Gap, user: str, name: str) -> None:
-        if user in self.script.zones:
+        if user in self.script.zones and (
+            name == "q" or any(line.record.get("id") == name for line in self.script.lines)
+        ):
             self.script.advance(gap, user)
             self.send(self.script.request("streak.unpause", user, id=name))
 
@@ -201,5 +205,7 @@ def with_more_ticks(lines: list[Line]) -> list[Line]:
     return found
 
 
-StreakMachine.TestCase.settings = settings(max_examples=int(__import__('os').environ.get('PE','30')), stateful_step_count=40, deadline=None)
+StreakMachine.TestCase.settings = settings(
+    max_examples=int(__import__("os").environ.get("PE", "30")), stateful_step_count=40, deadline=None
+)
 TestStreaks = StreakMachine.TestCase
