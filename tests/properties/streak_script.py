@@ -73,7 +73,7 @@ settings_objects = st.fixed_dictionaries(
     {
         "frequency": st.sampled_from(("daily", "daily", "weekly", "monthly")),
         "evaluationMode": modes,
-        "metrics": st.just([{"key": "a", "threshold": 1}]) | thresholds(st.integers(1, 3)),
+        "metrics": st.one_of(*[st.just([{"key": "a", "threshold": 1}])] * 3, thresholds(st.integers(1, 3))),
         "customizationEnabled": st.booleans(),
         "daysOff": st.just([]) | days_off,
         "freezes": freezes,

@@ -29,6 +29,7 @@ from tests.properties.streak_timeline import Json, Line, instant, steps_of, user
 
 USERS = ("u", "v")
 users = st.sampled_from(("u", "u", "u", "v"))
+zones = st.integers(0, 8)
 
 
 class StreakMachine(RuleBasedStateMachine):
@@ -67,7 +68,7 @@ class StreakMachine(RuleBasedStateMachine):
         value=st.sampled_from((1, 2, 1, 3, -1, 0.5, 0)),
         late=script.lateness,
         behind=st.sampled_from((0, 0, 0, 40)),
-        zone=st.none() | st.none() | st.integers(0, 8),
+        zone=st.none() | st.none() | zones,
         repeat=st.none() | st.none() | st.sampled_from(("x", "y")),
     )
     def event(
@@ -94,7 +95,31 @@ class StreakMachine(RuleBasedStateMachine):
         for _ in range(days):
             self.event(gap, user, key, 3, script.Late(), 0, None, None)
 
-    @rule(gap=script.gaps, user=users, late=script.lateness, zone=st.integers(0, 8))
+    @rule(gap=script.soon, user=users, zone=zones, days=st.integers(1, 3), back=script.soon)
+    def travel(self, gap: script.Gap, user: str, zone: int, days: int, back: script.Gap) -> None:
+        """A trip of a user with a streak, there and back."""
+        self.act(gap, user, "a", days)
+        self.move(gap, user, script.Late(), zone)
+        self.event(back, user, "a", 3, script.Late(), 0, None, None)
+        self.move(back, user, script.Late(), 0)
+
+    @rule(
+        gap=script.soon,
+        user=users,
+        days=st.integers(1, 3),
+        missed=st.integers(1, 2),
+        met=st.booleans(),
+        late=script.lateness,
+    )
+    def repair(self, gap: script.Gap, user: str, days: int, missed: int, met: bool, late: script.Late) -> None:
+        """A missed day or two of a user with a streak, an event that comes late."""
+        self.act(gap, user, "a", days)
+        self.script.advance(script.Gap(missed), user)
+        if met:
+            self.event(gap, user, "a", 3, script.Late(), 0, None, None)
+        self.event(script.Gap(), user, "a", 3, late, 0, None, None)
+
+    @rule(gap=script.gaps, user=users, late=script.lateness, zone=zones)
     def move(self, gap: script.Gap, user: str, late: script.Late, zone: int) -> None:
         self.script.advance(gap, user)
         late = script.Late() if self.delay else late
