@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from processors.rules import apply, calls, timers
+from processors.rules import apply, calls, streaks, timers
 from processors.rules.decode import loose_fields
 from processors.rules.effects import Effects, MakeEffects, instant_text, shown_instant
 from processors.rules.errors import RejectedError
@@ -166,6 +166,8 @@ class UserRecords:
             reached = request.append if postpones and _moves(user, apply.given_user(decoded.user)) else at
             if not timers.advance(user, plan, request.append, effects, limit, reached_ms=reached):
                 return False
+            if postpones:
+                streaks.roll_idle(user, plan, streaks.settled_until(plan, request.append, reached))
             if isinstance(decoded, CompleteAchievement):
                 answered = calls.look_up_completion(decoded, user, plan)
         if effects.trace is not None:

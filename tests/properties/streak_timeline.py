@@ -143,6 +143,8 @@ class Timeline:
         """Whether a step lets what is due at `end` be carried out before it (S9)."""
         step = self.steps[index]
         delay = timedelta(seconds=self.settings[index].get("settleDelaySeconds", 0))
+        if self.creation < index and self.zones[index] != self.zones[index - 1]:
+            delay = timedelta()  # S60: everything due under the old zone comes first
         return step.append >= end + delay or (step.own and step.effective >= end)
 
     def _slot(self, at: datetime, first: int, last: int) -> int | None:
