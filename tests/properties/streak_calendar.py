@@ -27,6 +27,12 @@ def local_date(at: datetime, name: str | None) -> date:
     return at.astimezone(zone_named(name)).date()
 
 
+def reached_date(at: datetime, name: str | None) -> date:
+    """Return the latest local date that has begun; later than the wall clock shows in an hour repeated over midnight."""
+    day = local_date(at, name)
+    return day + DAY if first_instant(day + DAY, name) <= at else day
+
+
 @lru_cache(maxsize=200_000)
 def first_instant(day: date, name: str | None) -> datetime:
     """Return the first UTC instant whose local date is `day` or later (S8).

@@ -101,10 +101,16 @@ class Chain:
                 return None
         return None
 
-    def since_last_close(self) -> list[Rise | Close | Break | Restored]:
-        """Return what happened in the open period."""
-        places = [index for index, entry in enumerate(self.story) if isinstance(entry, Close)]
-        return self.story[places[-1] + 1 if places else 0 :]
+    @property
+    def is_reset(self) -> bool:
+        """Whether a reset has taken a length in the open period, and streaks were not disabled since."""
+        found = False
+        for entry in self.story:
+            if isinstance(entry, Close) or (isinstance(entry, Break) and entry.why == "disabled"):
+                found = False
+            elif isinstance(entry, Break) and entry.length:
+                found = True
+        return found
 
     def repair(self, index: int, rise: Rise) -> None:
         """Replace the settlement at `index` by "met" (S66)."""

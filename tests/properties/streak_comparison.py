@@ -13,7 +13,7 @@ INSTANTS = ("extended", "longestAt")
 
 def differences(fold: Fold, oracle: Oracle, user: str) -> list[str]:
     """Return the first difference of each kind; empty if all agrees."""
-    found = _without_open_questions(derived(fold, user), oracle.open_questions)
+    found = derived(fold, user)
     wanted = [(one.type, one.at, one.data, one.meta) for one in oracle.emitted]
     seen = [_event(one) for one in found if one["type"].startswith(STREAK_EVENTS) or one["type"] == "metric.changed"]
     result = []
@@ -23,21 +23,6 @@ def differences(fold: Fold, oracle: Oracle, user: str) -> list[str]:
         result += _first("balance" if of_balance else "event", one, other)
     answers = [(answer.streak, answer.issues) for answer in oracle.answers]
     return result + _first("answer", [_answer(one) for one in outcomes(fold, user)], answers)
-
-
-def _without_open_questions(events: list[Json], questions: set[tuple[str, str]]) -> list[Json]:
-    """Leave out rows that the chapters leave open, each with the `streak.changed` that follows it."""
-    kept: list[Json] = []
-    skipped: str | None = None
-    for event in events:
-        data = event["data"]
-        if event["type"] == "streak.period_closed" and (data["frequency"], data["periodStart"]) in questions:
-            skipped = data["frequency"]
-        elif event["type"] == "streak.changed" and data["frequency"] == skipped:
-            skipped = None
-        else:
-            kept.append(event)
-    return kept
 
 
 def _event(event: Json) -> tuple[str, datetime, Json, Json]:

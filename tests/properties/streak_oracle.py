@@ -51,7 +51,6 @@ class Oracle:
     Attributes:
         emitted: derived events in order.
         answers: one per record of the user, in order.
-        open_questions: periods whose row the chapters leave open, as (frequency, first date).
     """
 
     def __init__(self, lines: list[Line], user: str) -> None:
@@ -59,9 +58,7 @@ class Oracle:
         self.time = Timeline(lines, user)
         self.emitted: list[Emission] = []
         self.answers: list[Answer] = []
-        self.open_questions: set[tuple[str, str]] = set()
         self._chains: list[Chain] = []
-        self._began = [0, 0, 0]
         self._balance_changes: list[int] = []
         self._values: list[tuple[str, Decimal, date]] = []
         self._preferences: Json = {}
@@ -217,9 +214,8 @@ class Oracle:
     def _settle(self, due: Due) -> None:
         """S22-S26."""
         rank, chain, period = due.rank, self._chains[due.rank], due.day
-        length, began = chain.length, self._began[rank]
-        events = chain.since_last_close()
-        verdict = self._verdict(due)
+        length = chain.length
+        verdict, is_reset = self._verdict(due), chain.is_reset
         meta = {"frequency": chain.frequency, "cause": "settlement", "periodStart": period.isoformat()}
         if verdict == "lost" and rank == self.active:
             self._emit("streak.lost", due.at, {"length": length}, reason="missed", **meta)
@@ -227,15 +223,12 @@ class Oracle:
             self._move_balance(-1, "consumed", due.at)
             self._emit("streak.freeze_consumed", due.at, {"consumed": 1, "freezes": self.balance}, **meta)
         chain.story.append(Close(period, verdict))
-        self._began[rank] = chain.length
         if verdict != "none":
             self._row("streak.period_closed", rank, period, verdict, chain.length, due.at)
             self._changed(rank, due.at)
-        elif began and all(isinstance(entry, Break) and entry.why == "reset" for entry in events):
+        elif is_reset:  # D-20, D-61
             self._row("streak.period_closed", rank, period, "reset", 0, due.at)
             self._changed(rank, due.at)
-        elif any(isinstance(entry, Break) and entry.length for entry in events) or self._is_protected(rank, period):
-            self.open_questions.add((chain.frequency, period.isoformat()))
 
     def _verdict(self, due: Due) -> str:
         """Return what becomes of a period (S22; S61 for one that a move ends)."""

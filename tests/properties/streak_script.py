@@ -128,6 +128,7 @@ lateness = st.one_of(
     st.builds(lambda n, days: Late(n, timedelta(days=days)), st.integers(0, 1), st.integers(1, 31)),
     st.just(Late(0, timedelta(hours=-2))),
 )
+seldom_late = st.one_of(st.just(Late()), st.just(Late()), lateness)
 
 
 def text(at: datetime) -> str:
@@ -164,18 +165,21 @@ class Script:
             self.switched = self.now
         return self._append(self.now, {"type": kind, "at": text(self.now), **fields})
 
-    def request(self, kind: str, user: str, **fields: Any) -> Line:
-        """Append a record about a user's streak, on time."""
-        return self._append(self.now, {"type": kind, "user": {"id": user}, **fields})
+    def request(self, kind: str, user: str, late: Late, **fields: Any) -> Line:
+        """Append a record about a user's streak."""
+        return self._append(
+            self.now, {"type": kind, **self._dated(self.now, late, user), "user": {"id": user}, **fields}
+        )
 
     def activity(self, user: str, late: Late, behind: timedelta, record: Json, zone: Json) -> Line:
         """Append a metric event or an identify call, perhaps late, perhaps overtaken by a tick."""
         timestamp = max(self.now - behind, self.switched or self.now)
-        occurred = {"occurredAt": text(before(timestamp, late, self.zones.get(user)))} if late != Late() else {}
-        if zone and user in self.zones and is_repeated_date(self.now, zone["tz"]):
-            zone = {}
+        dated = self._dated(timestamp, late, user)
         self.zones[user] = zone.get("tz", self.zones.get(user))
-        return self._append(timestamp, {**record, **occurred, "user": {"id": user, **zone}})
+        return self._append(timestamp, {**record, **dated, "user": {"id": user, **zone}})
+
+    def _dated(self, timestamp: datetime, late: Late, user: str) -> Json:
+        return {"occurredAt": text(before(timestamp, late, self.zones.get(user)))} if late != Late() else {}
 
     def _append(self, timestamp: datetime, record: Json) -> Line:
         if "user" in record:
@@ -198,11 +202,6 @@ def before(at: datetime, late: Late, zone: str | None) -> datetime:
     for _ in range(late.midnights):
         at = first_instant(local_date(at, zone), zone) - timedelta(milliseconds=1)
     return at - late.more
-
-
-def is_repeated_date(at: datetime, zone: str | None) -> bool:
-    """Whether the wall clock shows a date that has already ended once (S8)."""
-    return first_instant(local_date(at, zone) + DAY, zone) <= at
 
 
 week_starts = st.sampled_from(("sunday", "monday", "saturday", *WEEKDAYS))

@@ -10,7 +10,14 @@ from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from tests.properties.streak_calendar import FREQUENCIES, first_instant, local_date, next_start, period_start
+from tests.properties.streak_calendar import (
+    FREQUENCIES,
+    first_instant,
+    local_date,
+    next_start,
+    period_start,
+    reached_date,
+)
 
 Json = dict[str, Any]
 
@@ -152,7 +159,7 @@ class Timeline:
         return next((index for index in steps if self._is_reached(index, at)), None)
 
     def _ends(self, rank: int) -> Iterator[Due]:
-        """Every end of a period: at local midnight (S8), or by an eastward move (S61)."""
+        """Every end of a period: at local midnight (S8), or by an eastward move (S61, D-60)."""
         frequency = FREQUENCIES[rank]
         created = self.steps[self.creation]
         period = period_start(frequency, local_date(created.effective, self.zones[self.creation]), self.week_start)
@@ -169,7 +176,7 @@ class Timeline:
                 period = next_start(frequency, period)
             if stop < len(self.steps):
                 append = self.steps[stop].append
-                today = period_start(frequency, local_date(append, self.zones[stop]), self.week_start)
+                today = period_start(frequency, reached_date(append, self.zones[stop]), self.week_start)
                 while period < today:
                     yield Due(stop, WITH_MOVE, append, rank, period)
                     period = next_start(frequency, period)

@@ -40,3 +40,14 @@ def test_record_of_the_new_day_ends_the_empty_day_at_once() -> None:
     fold.send({"type": "identify", "user": "u"}, 4 * 24 + 0.25, "u")
     event = late_after_midnight(fold, 4 * 24 + 0.5, 4 * 24 - 0.5)
     assert event["meta"]["cause"] == "late_event"
+
+
+def test_late_request_of_an_empty_day_leaves_it_open() -> None:
+    """A restore that is late leaves the day open too."""
+    fold = fold_with_user()
+    fold.event(2)
+    fold.tick(3 * 24)
+    occurred = format_instant(START + int((4 * 24 - 0.5) * HOUR))
+    found = fold.send({"type": "streak.restore", "user": "u", "occurredAt": occurred}, 4 * 24 + 0.5, "u")
+    (changed,) = [one["data"] for one in found if one.get("type") == "streak.changed"]
+    assert changed["periodStart"] == "2025-01-04"
