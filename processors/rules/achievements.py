@@ -1,5 +1,6 @@
 """Which achievements a record completes, in the order F6 (achievements.md)."""
 
+from processors.rules import anniversaries
 from processors.rules.effects import Effects, instant_text
 from processors.rules.filters import matches
 from processors.rules.plan import AchievementPlan, CounterPlan, Plan
@@ -50,9 +51,9 @@ def reached_by_streak(user: User, plan: Plan, before: int, after: int) -> list[A
 
 
 def complete(
-    user: User, plan: Plan, reached: list[AchievementPlan], at_ms: int, effects: Effects
+    user: User, plan: Plan, reached: list[AchievementPlan], at_ms: int, effects: Effects, *, due: bool = False
 ) -> list[AchievementPlan]:
-    """Complete achievements and, round by round, the composites that can complete (A13-A18).
+    """Complete achievements and, round by round, the composites that can complete (A13-A18); `due` = by time alone (A31).
 
     Returns all that were completed, in order (F6); each emits `achievement.completed`.
     """
@@ -65,15 +66,15 @@ def complete(
         for achievement in reached:
             completions[achievement.id] = at_ms
             done.append(achievement)
-            effects.emit(
-                "achievement.completed",
-                AchievementCompleted(
-                    user=user.shown(),
-                    achievement=achievement.show(instant_text(at_ms)),
-                    completion_id=completion_id(user, achievement.id),
-                ),
-                at_ms,
+            data = AchievementCompleted(
+                user=user.shown(),
+                achievement=achievement.show(instant_text(at_ms)),
+                completion_id=completion_id(user, achievement.id),
             )
+            if due:
+                effects.emit_due("achievement.completed", data, at_ms, achievement.id)
+            else:
+                effects.emit("achievement.completed", data, at_ms)
         user.composites = None
         reached = _ready_composites(user, plan)
     return done
@@ -84,18 +85,46 @@ def backdate(user: User, plan: Plan, at_ms: int, effects: Effects) -> None:
 
     `achievedAt` is the instant of the version. Composites follow if a gained completion leads to them (C17).
     """
-    state = user.state
+    changed = plan.changed_achievements
+    reached = _met_metrics(user, plan) + _met_streaks(user, plan) + _met_anniversaries(user, plan, at_ms)
+    _complete_silently(user, plan, reached, changed, at_ms, effects, due=True)
+
+
+def backdate_anniversaries(user: User, plan: Plan, at_ms: int, effects: Effects) -> None:
+    """A record set the sign-up date: complete silently the anniversaries that its effectiveAt is past (A31, E4)."""
+    day = anniversaries.begin(user, plan, max(at_ms, plan.at))
+    if day is not None:
+        user.state.anniversary_day = day  # a late record may know less of them to be past
+        reached = anniversaries.past(user, plan, day)
+        _complete_silently(user, plan, reached, frozenset(), at_ms, effects, due=False)
+
+
+def _complete_silently(
+    user: User,
+    plan: Plan,
+    reached: list[AchievementPlan],
+    changed: frozenset[str],
+    at_ms: int,
+    effects: Effects,
+    *,
+    due: bool,
+) -> None:
+    """Complete achievements without events to the public, then round by round the composites of A26."""
     gained: set[str] = set()
-    reached = _met_metrics(user, plan) + _met_streaks(user, plan) or _met_composites(user, plan, gained)
+    reached = reached or _met_composites(user, plan, changed, gained)
     while reached:
         for achievement in reached:
-            state.completions[achievement.id] = at_ms
+            user.state.completions[achievement.id] = at_ms
             gained.add(achievement.id)
             data = AchievementBackdated(achievement=achievement.show(instant_text(at_ms)))
-            effects.emit_due("achievement.backdated", data, at_ms, achievement.id)
-        reached = _met_composites(user, plan, gained)
+            if due:
+                effects.emit_due("achievement.backdated", data, at_ms, achievement.id)
+            else:
+                effects.emit("achievement.backdated", data, at_ms)
+        reached = _met_composites(user, plan, changed, gained)
     if gained:
         user.pending, user.composites = {}, None
+        user.anniversaries_changed()
 
 
 def _met_metrics(user: User, plan: Plan) -> list[AchievementPlan]:
@@ -117,14 +146,22 @@ def _met_streaks(user: User, plan: Plan) -> list[AchievementPlan]:
     return [a for a in plan.streak_achievements if a.achievement.streak_length <= length and _may_gain(user, plan, a)]
 
 
-def _met_composites(user: User, plan: Plan, gained: set[str]) -> list[AchievementPlan]:
+def _met_anniversaries(user: User, plan: Plan, at_ms: int) -> list[AchievementPlan]:
+    """Return the changed anniversary achievements whose day has begun, by years, then id (A31, A24)."""
+    if not plan.anniversaries:
+        return []
+    past = anniversaries.past(user, plan, user.zone.reached_day(at_ms))
+    return [achievement for achievement in past if achievement.id in plan.changed_achievements]
+
+
+def _met_composites(user: User, plan: Plan, changed: frozenset[str], gained: set[str]) -> list[AchievementPlan]:
     """Return one round of composites that were changed, or that a gained completion leads to (A26, C17)."""
     completions = user.state.completions
     return [
         composite
         for composite in plan.composites
         if composite.id not in completions
-        and (composite.id in plan.changed_achievements or not gained.isdisjoint(composite.achievement.achievement_ids))
+        and (composite.id in changed or not gained.isdisjoint(composite.achievement.achievement_ids))
         and all(required in completions for required in composite.achievement.achievement_ids)
         and matches(composite.user_filter, user.state.attributes)
     ]

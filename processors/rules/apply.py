@@ -5,13 +5,14 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from processors.rules import achievements, freezes, streak_views, streaks, timers
+from processors.rules import achievements, anniversaries, freezes, streak_views, streaks, timers
 from processors.rules.decode import check_depth
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
 from processors.rules.filters import matches, undeclared
+from processors.rules.firings import creation_firings, fire_achievements, fire_streak
 from processors.rules.memory import Memory, digest
-from processors.rules.plan import AchievementPlan, CounterPlan, MetricPlan, Plan, TriggerPlan
+from processors.rules.plan import AchievementPlan, CounterPlan, MetricPlan, Plan
 from processors.rules.points import Firing, Firings, crossed, pay
 from processors.rules.tallies import Tallies
 from processors.rules.user import User, check_form, check_user, new_state, touch, update_profile
@@ -120,8 +121,10 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
     if given == user.given:
         return
     state = user.state
+    signed_up = state.sign_up_date
     changed = update_profile(user, given, at_ms)
-    if given.tz is not UNSET and given.tz != state.tz:
+    moved = given.tz is not UNSET and given.tz != state.tz
+    if given.tz is not UNSET and moved:
         if not created:
             streaks.change_zone(user, plan, zone_of(given.tz), effects.at, effects)
         state.tz = given.tz
@@ -135,6 +138,11 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
         streaks.open_chains(user, plan, at_ms)
         timers.schedule(user, plan)
         freezes.grant_initial(user, plan, at_ms, effects)
+    if plan.anniversaries:
+        if state.sign_up_date != signed_up:
+            achievements.backdate_anniversaries(user, plan, at_ms, effects)
+        elif moved and not created:
+            timers.complete_anniversaries(user, plan, user.zone.reached_day(effects.at), effects.at, effects)
     user.given = given
 
 
@@ -186,8 +194,10 @@ def apply_event(
     )
     grown = streaks.count_event(user, plan, metric.key, checked.value, local_day, at_ms, effects, created=created)
     if grown is not None:
-        _fire_streak(user, plan, grown, firings)
+        fire_streak(user, plan, grown, firings)
         reached = reached + achievements.reached_by_streak(user, plan, *grown)
+    if plan.anniversaries:
+        reached = reached + anniversaries.missed(user, plan, local_day)
     done = achievements.complete(user, plan, reached, at_ms, effects)
     if done:
         fire_achievements(user, plan, done, firings)
@@ -269,37 +279,6 @@ def _move(user: User, plan: CounterPlan, counter: Counter, value: int, firings: 
             if count and matches(trigger.user_filter, user.state.attributes):
                 firings.setdefault(system.key, []).append(Firing(trigger.order, trigger, count))
     return achievements.reached_by_counter(user, plan, counter.total) if plan.achievements else []
-
-
-def _fire(user: User, system_key: str, trigger: TriggerPlan, count: int, place: int, firings: Firings) -> None:
-    if count and matches(trigger.user_filter, user.state.attributes):
-        kind, _, created, order, identity = trigger.order
-        firings.setdefault(system_key, []).append(Firing((kind, place, created, order, identity), trigger, count))
-
-
-def creation_firings(user: User, plan: Plan) -> Firings:
-    """Fire `user_creation` triggers with the attributes of the first identification (P28, P29)."""
-    firings: Firings = {}
-    for system in plan.systems.values():
-        for trigger in system.on_creation:
-            _fire(user, system.key, trigger, 1, 0, firings)
-    return firings
-
-
-def _fire_streak(user: User, plan: Plan, grown: tuple[int, int], firings: Firings) -> None:
-    """Fire streak triggers for each multiple in (L0, L1] (P19, P21)."""
-    before, after = grown
-    for system in plan.systems.values():
-        for trigger in system.by_streak:
-            _fire(user, system.key, trigger, after // trigger.length - before // trigger.length, 0, firings)
-
-
-def fire_achievements(user: User, plan: Plan, done: list[AchievementPlan], firings: Firings) -> None:
-    """Fire achievement triggers in the order of completion (P22, P32)."""
-    for place, achievement in enumerate(done):
-        for system in plan.systems.values():
-            for trigger in system.by_achievement.get(achievement.id, ()):
-                _fire(user, system.key, trigger, 1, place, firings)
 
 
 def create(user_key: bytes, given: UserInput, tenant: str, plan: Plan, at_ms: int, append_ms: int) -> User:

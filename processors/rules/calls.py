@@ -3,10 +3,11 @@
 from msgspec import UNSET
 
 from processors.rules import achievements, freezes, streak_requests
-from processors.rules.apply import Applied, creation_firings, fire_achievements, given_user, upsert
+from processors.rules.apply import Applied, given_user, upsert
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
 from processors.rules.filters import matches
+from processors.rules.firings import creation_firings, fire_achievements
 from processors.rules.plan import Plan
 from processors.rules.points import pay
 from processors.rules.user import User, check_form, check_user

@@ -34,10 +34,13 @@ class User:
         tallies: of the events with attributes; None = there were none (P12).
         streak: the streak object as the last event showed it, not extended; None = not known.
         composites: those whose prerequisites are complete but which wait for their user filter; None = not known.
+        anniversary: first instant and day of the next anniversary to complete on; UNSET = not known, None = none.
+        missed_anniversaries: past ones that wait for their user filter, with their days; None = not known.
     """
 
     __slots__ = (
         "_shown",
+        "anniversary",
         "composites",
         "due",
         "given",
@@ -45,6 +48,7 @@ class User:
         "history",
         "history_changed",
         "key",
+        "missed_anniversaries",
         "pending",
         "plan",
         "settlement",
@@ -64,6 +68,8 @@ class User:
         self.given: UserInput | None = None
         self.settlement: tuple[int, int] | UnsetType | None = UNSET
         self.due: int | UnsetType | None = UNSET
+        self.anniversary: tuple[int, int] | UnsetType | None = UNSET
+        self.missed_anniversaries: list[tuple[int, AchievementPlan]] | None = None
         self.goals: tuple[list[tuple[str, int]], bool] | None = None
         self.history: list[list[Row]] = [[], [], []]
         self.history_changed = False
@@ -79,6 +85,7 @@ class User:
             self.composites = None
             self.given = None
             self.goals = None
+            self.anniversaries_changed()
             self.streaks_changed()
 
     def due_changed(self) -> None:
@@ -92,10 +99,17 @@ class User:
         self.due = UNSET
         self.streak = None
 
+    def anniversaries_changed(self) -> None:
+        """Drop what was derived from the sign-up date and the anniversaries done."""
+        self.anniversary = UNSET
+        self.missed_anniversaries = None
+        self.due = UNSET
+
     def changed(self) -> None:
         """Drop what was derived from profile fields."""
         self._shown = None
         self.zone = zone_of(self.state.tz)
+        self.anniversaries_changed()
         self.streaks_changed()
 
     def shown(self) -> UserObject:
