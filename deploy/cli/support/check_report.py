@@ -1,6 +1,6 @@
 """What a comparison found, as a person reads it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import unified_diff
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ MOST_SHOWN_BYTES: Final = 4_096
 """Longest payload that is shown whole."""
 
 CONTEXT: Final = 3
+WIDTH: Final = 100
 
 
 def report(checked: Checked, difference: Difference | None, recorded: RecordedLog, source: str, prefix: str) -> None:
@@ -76,7 +77,7 @@ def shown_difference(difference: Difference, recorded: RecordedLog, source: str,
     version = "no catalog" if hit.version is None else f"catalog version {hit.version}"
     yield ""
     yield f"State of {user} before it ({version}):"
-    yield from ("  none" if hit.before is None else _pretty(_encode(named(hit.before)))).splitlines()
+    yield from ("  none" if hit.before is None else compact(named(hit.before))).splitlines()
     yield ""
     yield "What was recorded of it (-) and what is derived now (+):"
     yield from _results(difference, hit, recorded, prefix)
@@ -94,15 +95,18 @@ def _results(difference: Difference, hit: Hit, recorded: RecordedLog, prefix: st
 
 
 def _diff(
-    before: Iterable[Recorded], now: Iterable[tuple[str, bytes]], recorded: RecordedLog, prefix: str
+    before: Sequence[Recorded], now: Iterable[tuple[str, bytes]], recorded: RecordedLog, prefix: str
 ) -> Iterator[str]:
+    """Yield the lines of a unified diff, topic by topic, and where the recorded side of it stands."""
+    new = sorted((one for one in now if one[0] in recorded.topics), key=lambda one: recorded.topics.index(one[0]))
     old = [(one.topic, value_of(one.form)) for one in before]
-    new = list(now)
-    places = ", ".join(recorded.show(one) for one in before)
     left, right = ([line for one in side for line in _event(*one, prefix)] for side in (old, new))
     yield from unified_diff(left, right, "recorded", "derived now", n=CONTEXT, lineterm="")
-    if old and old != new:
-        yield f"recorded at {places}"
+    for one, event in zip(before, old, strict=True):
+        if event in new:
+            new.remove(event)  # one of two doubles has a counterpart
+        else:
+            yield f"recorded at {recorded.show(one)}: {head_of(event[1]).type or one.topic}"
 
 
 def _event(topic: str, value: bytes, prefix: str) -> Iterator[str]:
@@ -137,10 +141,6 @@ def _instant(ms: int) -> str:
         return f"{ms} ms"
 
 
-def _encode(value: Any) -> bytes:
-    return msgspec.json.encode(value)
-
-
 def named(value: Any) -> Any:
     """Return a state with the names of its fields, without what is empty: plain JSON of an array_like Struct."""
     if isinstance(value, msgspec.Struct):
@@ -151,3 +151,15 @@ def named(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [named(one) for one in value]
     return value
+
+
+def compact(value: Any, indent: int = 0) -> str:
+    """Return JSON in which what fits a line stands on one."""
+    line = msgspec.json.encode(value).decode()
+    if len(line) + indent <= WIDTH or not isinstance(value, dict | list) or not value:
+        return line
+    space, deeper = " " * indent, " " * (indent + 2)
+    if isinstance(value, dict):
+        parts = [f"{msgspec.json.encode(key).decode()}: {compact(one, indent + 2)}" for key, one in value.items()]
+        return "{\n" + ",\n".join(deeper + part for part in parts) + f"\n{space}}}"
+    return "[\n" + ",\n".join(deeper + compact(one, indent + 2) for one in value) + f"\n{space}]"

@@ -14,6 +14,9 @@ from processors.engine.names import Names
 from schemas.emission import Emission
 from schemas.topics import DERIVED, LEDGER, OUTCOMES, REJECTED, TOPIC_OF_TYPE, user_key
 
+FETCH_MS: Final = 20
+"""How long one look at a topic waits for records."""
+
 RUN: Final = 1_000
 """Lines of a file that are read at once."""
 
@@ -246,9 +249,7 @@ class TopicsReader:
         return None
 
     async def _fetch(self, topic: str, place: TopicPartition) -> list[Recorded]:
-        from deploy.cli.support.kafka import POLL_MS
-
-        found = await self._one.getmany(place, timeout_ms=POLL_MS, max_records=RUN)
+        found = await self._one.getmany(place, timeout_ms=FETCH_MS, max_records=RUN)
         if await self._one.position(place) >= self._ends[topic]:
             del self._left[topic]
         return [
