@@ -13,6 +13,7 @@ from processors.rules.filters import matches, undeclared
 from processors.rules.memory import Memory, digest
 from processors.rules.plan import AchievementPlan, CounterPlan, MetricPlan, Plan, TriggerPlan
 from processors.rules.points import Firing, Firings, crossed, pay
+from processors.rules.tallies import Tallies
 from processors.rules.user import User, check_form, check_user, new_state, touch, update_profile
 from processors.rules.zones import zone_of
 from schemas.derived import Cause, MetricChanged, UserUpserted
@@ -34,13 +35,14 @@ class Applied(msgspec.Struct, frozen=True, gc=False):
     """What applying a record gave.
 
     `status` is as the HTTP call would answer, `issues` those of a request, `forgotten` how many idempotency keys had to be
-    forgotten for it.
+    forgotten for it, `tallied` tells whether the tallies had room for the event.
     """
 
     status: int
     outcome: EventOutcome | CompletionOutcome | IdentifyOutcome | None
     forgotten: int = 0
     issues: list[Issue] | UnsetType = UNSET
+    tallied: bool = True
 
 
 class CheckedEvent(msgspec.Struct, frozen=True, gc=False):
@@ -192,6 +194,8 @@ def apply_event(
     points: dict[str, PointsEntry] = {}
     if firings:
         points = pay(user, plan.systems, firings, at_ms, local_day, Cause(type="event", id=event_id), effects)
+    # nothing refuses the event from here on: the tallies need no undoing
+    tallied = not checked.attributes or _tally(user, checked)
     forgotten = memory.keys.add(remembered, event_id) if memory is not None else 0
     outcome = EventOutcome(
         event_id=event_id,
@@ -204,7 +208,14 @@ def apply_event(
         idempotency_key=key or UNSET,
         idempotent_replayed=False if key else UNSET,
     )
-    return Applied(201, outcome, forgotten)
+    return Applied(201, outcome, forgotten, tallied=tallied)
+
+
+def _tally(user: User, checked: CheckedEvent) -> bool:
+    """Remember an event with attributes for filters that a later catalog may bring (P12)."""
+    if user.tallies is None:
+        user.tallies = Tallies()
+    return user.tallies.add(checked.metric.key, checked.attributes, checked.value)
 
 
 def _replay(user: User, checked: CheckedEvent, original: str, plan: Plan) -> Applied:

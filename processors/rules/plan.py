@@ -174,6 +174,7 @@ class Plan:
     Attributes:
         version: the version's name; `at` the instant it was published (C38), epoch ms.
         metrics: by key, active ones only. systems: active ones by key order.
+        counters: ids of the counters with a filter.
         time_triggers: in the order of ticks at one instant (C19, P32).
     """
 
@@ -205,6 +206,7 @@ class Plan:
         for system in sorted(catalog.systems, key=lambda system: system.key):
             self._add_system(system, previous, names)
         self._sort()
+        self.counters = frozenset(counter.id for metric in self.metrics.values() for counter in metric.filtered)
 
     def _changed_achievements(self, previous: "Plan | None") -> frozenset[str]:
         """Return the active achievements that this version activates or edits: existing users are checked (A22)."""

@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 from processors.rules.errors import RejectedError
 from processors.rules.filters import undeclared
 from processors.rules.plan import AchievementPlan, Plan
+from processors.rules.tallies import Tallies
 from processors.rules.zones import Zone, find_zone, zone_of
 from schemas.instants import format_day, format_instant, parse_day, parse_instant
 from schemas.outcome import StreakObject, UserObject
@@ -30,6 +31,7 @@ class User:
         due: instant of what is due next as `timers.advance` found it; UNSET = not known, None = nothing.
         goals: what meets a period for this user, and whether all are needed (S12, S79); None = not known.
         history: per chain the settled rows with a length that restore may look back on, oldest first (S72).
+        tallies: of the events with attributes; None = there were none (P12).
         streak: the streak object as the last event showed it, not extended; None = not known.
         composites: those whose prerequisites are complete but which wait for their user filter; None = not known.
     """
@@ -48,6 +50,7 @@ class User:
         "settlement",
         "state",
         "streak",
+        "tallies",
         "zone",
     )
 
@@ -64,6 +67,7 @@ class User:
         self.goals: tuple[list[tuple[str, int]], bool] | None = None
         self.history: list[list[Row]] = [[], [], []]
         self.history_changed = False
+        self.tallies: Tallies | None = None
         self.streak: StreakObject | None = None
         self._shown: UserObject | None = None
 

@@ -186,6 +186,8 @@ class UserRecords:
         user.state.append = request.append
         if applied.forgotten:
             self._counters["forgotten_ids"] += applied.forgotten
+        if not applied.tallied:
+            self._counters["forgotten_tallies"] += 1
         self._counters["applied"] += 1
         self._answer(request, out, applied, None)
         return True
