@@ -6,6 +6,32 @@ from deploy.preview.share import Outcome
 from deploy.preview.system_comparison import SystemComparison, active_systems, reach_of
 from deploy.preview.tally import Tally
 from schemas.catalog import Achievement, Catalog
+from schemas.instants import format_instant
+
+
+def about_history(
+    outcome: Outcome,
+    new: str,
+    old: str,
+    records: str,
+    *,
+    command: str,
+    tenant: str,
+    since_ms: int | None,
+) -> About:
+    """Return what was compared: names of catalogs and log, and the time that the log spans."""
+    moments = [at for tally in (outcome.old, outcome.new) for at in (tally.first_ms, tally.last_ms) if at is not None]
+    return About(
+        old=old,
+        new=new,
+        records=records,
+        command=command,
+        tenant=tenant,
+        since=None if since_ms is None else format_instant(since_ms),
+        first=format_instant(min(moments)) if moments else None,
+        last=format_instant(max(moments)) if moments else None,
+        records_read=outcome.records,
+    )
 
 
 def compare(outcome: Outcome, about: About, since_ms: int | None) -> HistoryReport:

@@ -85,6 +85,7 @@ def run_history(source: LogSource, request: Request, jobs: int, progress: Progre
         merged, *others = shares.outcomes()
     for other in others:
         merged.merge(other)
+    merged.records = router.records
     return merged
 
 
@@ -130,17 +131,18 @@ class _Router:
         self._task, self._jobs, self._shares = task, jobs, shares
         self._chunks: list[list[Item]] = [[] for _ in range(jobs)]
         self._counted = [0] * jobs
+        self.records = 0
         self._switched: set[int] = set()
         self._places: dict[int, int] = {}
-        self._latest_ms = first_ms = task.first_ms
+        self._latest_ms = task.first_ms
         self._switch_ms = task.since_ms if task.switch and task.since_ms is not None else LATEST_MS
-        self._begun = task.since_ms is None or task.since_ms <= first_ms
         self._prefix = f"{task.tenant}\0".encode() if task.tenant else b""
         token = task.facts.token
         self._headers = ((CONTROL_HEADER, token.encode()),) if token else ()
 
     def route(self, record: LogRecord) -> None:
         """Take the next record of the log."""
+        self.records += 1
         partition, at_ms, key = record.partition, record.timestamp_ms, record.key
         self._places[partition] = record.offset
         if at_ms > self._latest_ms:

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 
-class _Part(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+class Part(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """JSON object with camelCase names."""
 
 
@@ -26,7 +26,7 @@ class Pair(msgspec.Struct, frozen=True):
         return 100 * self.change / abs(self.old) if self.old else None
 
 
-class Reach(_Part, frozen=True, kw_only=True):
+class Reach(Part, frozen=True, kw_only=True):
     """How long users took for something: users who got there in the period, days from their creation (P83).
 
     The days are the nearest-rank percentiles 10, 50 and 90, to two digits; None if nobody got there.
@@ -45,7 +45,7 @@ class ReachPair(msgspec.Struct, frozen=True):
     new: Reach | None
 
 
-class TriggerRow(_Part, frozen=True, kw_only=True):
+class TriggerRow(Part, frozen=True, kw_only=True):
     """One trigger: `points` is earned less deducted, `times` how often it fired, `users` who got an award."""
 
     id: str
@@ -56,7 +56,7 @@ class TriggerRow(_Part, frozen=True, kw_only=True):
     users: Pair
 
 
-class Bucket(_Part, frozen=True, kw_only=True):
+class Bucket(Part, frozen=True, kw_only=True):
     """A day, week (from Monday) or month of UTC: what was awarded in it, and the points of all users at its end."""
 
     start: str
@@ -66,7 +66,7 @@ class Bucket(_Part, frozen=True, kw_only=True):
     outstanding: Pair
 
 
-class MonthRow(_Part, frozen=True, kw_only=True):
+class MonthRow(Part, frozen=True, kw_only=True):
     """A month of UTC: users with a metric event, and points earned per such user, to two digits (None without users)."""
 
     month: str
@@ -75,7 +75,7 @@ class MonthRow(_Part, frozen=True, kw_only=True):
     earned_per_active_new: float | None
 
 
-class DecileRow(_Part, frozen=True, kw_only=True):
+class DecileRow(Part, frozen=True, kw_only=True):
     """A tenth of the users, ranked by their balance under the old catalog, 1 the lowest: sums over the same users.
 
     `own_balance` are the sums if each catalog's users are ranked by that catalog's balance.
@@ -89,7 +89,7 @@ class DecileRow(_Part, frozen=True, kw_only=True):
     own_balance: Pair
 
 
-class Bin(_Part, frozen=True, kw_only=True):
+class Bin(Part, frozen=True, kw_only=True):
     """Users whose balance lies from `low` to `high`."""
 
     low: int
@@ -97,7 +97,7 @@ class Bin(_Part, frozen=True, kw_only=True):
     users: Pair
 
 
-class LevelRow(_Part, frozen=True, kw_only=True):
+class LevelRow(Part, frozen=True, kw_only=True):
     """One level: thresholds (None where the catalog lacks it), users on it at the end, time to reach it."""
 
     key: str
@@ -108,7 +108,7 @@ class LevelRow(_Part, frozen=True, kw_only=True):
     reach: ReachPair
 
 
-class Shift(_Part, frozen=True, kw_only=True):
+class Shift(Part, frozen=True, kw_only=True):
     """How many users have a higher, lower or the same figure under the new catalog."""
 
     up: int
@@ -116,21 +116,21 @@ class Shift(_Part, frozen=True, kw_only=True):
     same: int
 
 
-class ChangeBin(_Part, frozen=True, kw_only=True):
+class ChangeBin(Part, frozen=True, kw_only=True):
     """Users whose balance changes by so much: `label` in words."""
 
     label: str
     users: int
 
 
-class UserChange(_Part, frozen=True, kw_only=True):
+class UserChange(Part, frozen=True, kw_only=True):
     """One user's balance."""
 
     user: str
     balance: Pair
 
 
-class SystemReport(_Part, frozen=True, kw_only=True):
+class SystemReport(Part, frozen=True, kw_only=True):
     """One points system."""
 
     key: str
@@ -153,7 +153,7 @@ class SystemReport(_Part, frozen=True, kw_only=True):
     losers: list[UserChange]
 
 
-class AchievementRow(_Part, frozen=True, kw_only=True):
+class AchievementRow(Part, frozen=True, kw_only=True):
     """One achievement: users who have it at the end of the period, if they got it in it, and how long they took."""
 
     id: str
@@ -162,7 +162,7 @@ class AchievementRow(_Part, frozen=True, kw_only=True):
     reach: ReachPair
 
 
-class StreakReport(_Part, frozen=True, kw_only=True):
+class StreakReport(Part, frozen=True, kw_only=True):
     """Streaks begun and lost in the period, alive at its end, and the longest ever."""
 
     started: Pair
@@ -171,7 +171,7 @@ class StreakReport(_Part, frozen=True, kw_only=True):
     longest: Pair
 
 
-class RefusedRow(_Part, frozen=True, kw_only=True):
+class RefusedRow(Part, frozen=True, kw_only=True):
     """Refused records of one reason, with the message of the first."""
 
     reason: str
@@ -179,7 +179,7 @@ class RefusedRow(_Part, frozen=True, kw_only=True):
     example: str
 
 
-class About(_Part, frozen=True, kw_only=True):
+class About(Part, frozen=True, kw_only=True):
     """What was compared.
 
     Attributes:
@@ -199,7 +199,7 @@ class About(_Part, frozen=True, kw_only=True):
     records_read: int
 
 
-class HistoryReport(_Part, frozen=True, kw_only=True):
+class HistoryReport(Part, frozen=True, kw_only=True):
     """Two catalogs over the same history."""
 
     about: About

@@ -29,6 +29,16 @@ Item = tuple[int, int, int, bytes | None, bytes | None, tuple[tuple[str, bytes],
 is refused: control records go to all shares."""
 
 
+class Refusal(msgspec.Struct):
+    """Why a record was refused, of a value of `plaudit.rejected`."""
+
+    reason: str
+    message: str
+
+
+decode_refusal: Final = msgspec.json.Decoder(Refusal).decode
+
+
 class Facts(msgspec.Struct, kw_only=True):
     """What a fold must know of the log (LogFacts), in a form that goes to another process."""
 
@@ -64,10 +74,11 @@ class Task(msgspec.Struct, kw_only=True):
 
 
 class Outcome(msgspec.Struct):
-    """What the two catalogs did to a share of the users, or to all of them."""
+    """What the two catalogs did to a share of the users, or to all of them; `records` is how many the log has."""
 
     old: Tally
     new: Tally
+    records: int = 0
 
     def merge(self, other: "Outcome") -> None:
         """Take over the sums of another share."""
@@ -162,7 +173,7 @@ class _Fold:
         self._out.clear()
 
     def _refuse(self, record: LogRecord, value: bytes) -> None:
-        refused = _refusal.decode(value)
+        refused = decode_refusal(value)
         self._tallier.tally.refuse(
             refused.reason, 1, (record.timestamp_ms, record.partition, record.offset), refused.message
         )
@@ -183,11 +194,3 @@ class _Fold:
                 if user is not None and user.state.tenant == self._tenant:
                     self._tallier.finish_user(user)
         return self._tallier.finish(catalog)
-
-
-class _Refusal(msgspec.Struct):
-    reason: str
-    message: str
-
-
-_refusal: Final = msgspec.json.Decoder(_Refusal)
