@@ -18,7 +18,7 @@ from deploy.preview.report import (
     Reach,
     TriggerRow,
 )
-from deploy.preview.scenario import ScenarioSystem, TriggerTotal
+from deploy.preview.scenario import LevelReached, ScenarioSystem, TriggerTotal
 
 OLD: Final = "var(--old)"
 NEW: Final = "var(--new)"
@@ -28,10 +28,13 @@ _GRID: Final = "var(--grid)"
 _SOFT: Final = "var(--soft)"
 _NONE: Final = "rgba(0,0,0,0)"
 
-_ROW_PX: Final = 42
+_WORDS: Final = {"type": "category", "showgrid": False}
+
+_ROW_PX: Final = 36
 _BASE_PX: Final = 60
 _HEIGHT_PX: Final = 300
 _OFFSET: Final = 0.17
+_LABEL_SHARE: Final = 0.05  # of the height of a chart that a line of text takes
 
 Figure = dict[str, Any]
 
@@ -126,6 +129,7 @@ def _bars(names: Sequence[str], pairs: Sequence[Pair], unit: str) -> Figure:
             text=[f"{value:,}" for value in values],
             textposition="outside",
             cliponaxis=False,
+            constraintext="none",
             textfont={"size": 11, "color": _SOFT},
             hovertemplate=f"%{{y}}, {name}: %{{x:,}} {unit}<extra></extra>",
         )
@@ -200,7 +204,11 @@ def reach(names: Sequence[str], old: Sequence[Reach | None], new: Sequence[Reach
         traces,
         height=_BASE_PX + _ROW_PX * len(names),
         yaxis={**ticks, "range": [-0.6, len(names) - 0.4], "showgrid": False, "zeroline": False},
-        xaxis={"rangemode": "tozero", "title": {"text": "days since the user's first event", "font": {"size": 12}}},
+        xaxis={
+            "rangemode": "tozero",
+            "tickformat": ",",
+            "title": {"text": "days since the user's first event", "font": {"size": 12}},
+        },
     )
 
 
@@ -215,13 +223,14 @@ def decile_change(deciles: Sequence[DecileRow]) -> Figure:
         text=[f"{value:+.0f} %" if value else "=" for value in values],
         textposition="outside",
         cliponaxis=False,
+        constraintext="none",
         textfont={"size": 11, "color": _SOFT},
         customdata=[[pair.old, pair.new] for _, pair, _ in shown],
         hovertemplate="%{x}: %{customdata[0]:,} → %{customdata[1]:,} points earned<extra></extra>",
     )
     low, high = min([0.0, *values]), max([0.0, *values])
     room = 0.14 * max(high - low, 10)
-    return _figure([bars], yaxis={"range": [low - room, high + room], "ticksuffix": " %"}, xaxis={"type": "category"})
+    return _figure([bars], yaxis={"range": [low - room, high + room], "ticksuffix": " %"}, xaxis=_WORDS)
 
 
 def _tenth(decile: int) -> str:
@@ -230,7 +239,7 @@ def _tenth(decile: int) -> str:
 
 def balances(bins: Sequence[Bin]) -> Figure:
     """Bars of the users per range of balances."""
-    names = [f"{one.low:,}" if one.low == one.high else f"{_short(one.low)}–{_short(one.high + 1)}" for one in bins]
+    names = [_range(one.low, one.high) for one in bins]
     traces = [
         go.Bar(
             x=names,
@@ -244,7 +253,13 @@ def balances(bins: Sequence[Bin]) -> Figure:
             ("new", [one.users.new for one in bins], NEW),
         )
     ]
-    return _figure(traces, xaxis={"type": "category", "title": {"text": "points", "font": {"size": 12}}})
+    return _figure(traces, xaxis={**_WORDS, "title": {"text": "points", "font": {"size": 12}}})
+
+
+def _range(low: int, high: int) -> str:
+    if high < 1000:
+        return f"{low}" if low == high else f"{low}–{high}"
+    return f"{_short(low)}–{_short(high + 1)}"
 
 
 def _short(value: int) -> str:
@@ -264,11 +279,12 @@ def changes(bins: Sequence[ChangeBin]) -> Figure:
         text=[f"{one.users:,}" if one.users else "" for one in bins],
         textposition="outside",
         cliponaxis=False,
+        constraintext="none",
         textfont={"size": 11, "color": _SOFT},
         hovertemplate="%{x}: %{y:,} users<extra></extra>",
     )
     high = max([1, *(one.users for one in bins)])
-    return _figure([bars], xaxis={"type": "category", "tickangle": -35}, yaxis={"range": [0, high * 1.14]})
+    return _figure([bars], xaxis={**_WORDS, "tickangle": -35}, yaxis={"range": [0, high * 1.14], "tickformat": ","})
 
 
 # a scenario
@@ -279,6 +295,7 @@ def balance_with_levels(system: ScenarioSystem) -> Figure:
     dates = [row.date for row in system.days]
     top = max([1, *(row.balance for row in system.days)])
     near = [level for level in system.levels if 0 < level.points <= 1.25 * top]
+    high = max([top, *(level.points for level in near)])
     line = go.Scatter(
         x=dates,
         y=[row.balance for row in system.days],
@@ -311,12 +328,20 @@ def balance_with_levels(system: ScenarioSystem) -> Figure:
             "yanchor": "bottom",
             "font": {"size": 11, "color": _SOFT},
         }
-        for level in near
+        for level in _apart(near, _LABEL_SHARE * high)
     ]
-    high = max([top, *(level.points for level in near)])
     return _figure(
         [line], height=360, shapes=shapes, annotations=notes, yaxis={"range": [0, high * 1.1], "tickformat": ",~s"}
     )
+
+
+def _apart(levels: Sequence[LevelReached], distance: float) -> list[LevelReached]:
+    """Return levels, the highest first, whose names do not stand on one another."""
+    kept: list[LevelReached] = []
+    for level in sorted(levels, key=lambda one: -one.points):
+        if not kept or kept[-1].points - level.points >= distance:
+            kept.append(level)
+    return kept
 
 
 def earned_per_day(system: ScenarioSystem) -> Figure:
@@ -350,6 +375,7 @@ def trigger_totals(triggers: Sequence[TriggerTotal]) -> Figure:
         text=[f"{one.points:,}" for one in ordered],
         textposition="outside",
         cliponaxis=False,
+        constraintext="none",
         textfont={"size": 11, "color": _SOFT},
         hovertemplate="%{y}: %{x:,} points<extra></extra>",
     )

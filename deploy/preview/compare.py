@@ -38,9 +38,8 @@ def compare(outcome: Outcome, about: About, since_ms: int | None) -> HistoryRepo
     """Return the report on two folds of the same log."""
     old, new = outcome.old, outcome.new
     size = bucket_size(outcome, since_ms)
-    keys = sorted(
-        {*active_systems(old.catalog), *active_systems(new.catalog), *(key for key, _ in (*old.days, *new.days))}
-    )
+    awarded = sorted({key for tally in (old, new) for key, _ in tally.days})
+    keys = list(dict.fromkeys([*active_systems(new.catalog), *active_systems(old.catalog), *awarded]))
     refused = _refused(old, new)
     return HistoryReport(
         about=about,

@@ -9,10 +9,12 @@ import msgspec
 from deploy.cli.support.errors import WrongUseError
 from deploy.cli.support.folding import FIRST_VERSION
 from deploy.cli.support.sources import LogSource
-from deploy.preview.share import BOTH, NEW, OLD, Item, Outcome, Share, Task, facts_of
+from deploy.preview.share import BOTH, NEW, OLD, Facts, Item, Outcome, Share, Task, facts_of
 from deploy.preview.workers import Workers
 from deploy.records_file import control_type
 from processors.rules.partition import CONTROL_HEADER
+from schemas.catalog import WEEKDAYS
+from schemas.catalog_file import decode_config, load_catalog
 from schemas.instants import LATEST_MS, format_instant
 from schemas.records import LogRecord
 
@@ -112,6 +114,8 @@ def _task(source: LogSource, request: Request, first_ms: int) -> Task:
     switch = SWITCH_VERSION
     while any(version.version == switch for version in facts.versions) or switch == FIRST_VERSION:
         switch += "'"
+    if not from_the_start:
+        _check_week_start(facts, request)
     return Task(
         facts=facts,
         environment=request.environment,
@@ -122,6 +126,27 @@ def _task(source: LogSource, request: Request, first_ms: int) -> Task:
         since_ms=request.since_ms,
         switch="" if from_the_start else switch,
     )
+
+
+def _check_week_start(facts: Facts, request: Request) -> None:
+    """Refuse a switch that `catalog publish` would refuse (S3)."""
+    since_ms = request.since_ms
+    assert since_ms is not None
+    earlier = [bytes(version.config) for version in facts.versions if version.at_ms <= since_ms]
+    old = request.old if request.old is not None else earlier[-1] if earlier else None
+    if old is None:
+        return
+    before, after = (_week_start(config, request.tenant) for config in (old, request.new))
+    if before != after:
+        raise WrongUseError(
+            f"streak.weekStart is {WEEKDAYS[after]!r}, before it was {WEEKDAYS[before]!r}; it cannot change once there are "
+            f"events, because closed weeks would overlap (S3). Write weekStart: {WEEKDAYS[before]}, or leave --since out"
+        )
+
+
+def _week_start(config: bytes, tenant: str) -> int:
+    streak = load_catalog(decode_config(config), tenant=tenant)[0].streak
+    return streak.week_start if streak is not None else 0
 
 
 class _Router:

@@ -75,16 +75,12 @@ def _system(report: HistoryReport, system: SystemReport) -> Iterator[Markup]:
     moved, level = system.moved, system.moved_level
     cards = [
         _card("Points earned", system.earned),
-        _card("Points of all users at the end", system.outstanding),
+        _card("Points at the end", system.outstanding),
         _card("Awards", system.awards),
-        card("Users with more, less", f"{moved.up:,} / {moved.down:,}", f"{moved.same:,} have the same balance"),
+        card("Balances up / down", f"{moved.up:,} / {moved.down:,}", f"{moved.same:,} stay the same"),
     ]
     if level is not None:
-        cards.append(
-            card(
-                "Users on a higher, lower level", f"{level.up:,} / {level.down:,}", f"{level.same:,} on the same level"
-            )
-        )
+        cards.append(card("Levels up / down", f"{level.up:,} / {level.down:,}", f"{level.same:,} on the same level"))
     yield element("div", *cards, class_="cards")
     yield element("div", *_charts(report, system), class_="charts")
     yield from _tables(report, system)
@@ -95,7 +91,7 @@ def _charts(report: HistoryReport, system: SystemReport) -> Iterator[Markup]:
     if system.buckets:
         yield chart(
             "When are points earned?",
-            f"Points earned by all users, {per}; a boost shows as a hill.",
+            f"Points earned by all users, {per}.",
             charts.over_time(system.buckets, "earned", "points"),
             wide=True,
         )
