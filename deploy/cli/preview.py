@@ -130,16 +130,15 @@ def _history(
             environment=read_settings().environment,
             since_ms=since_ms,
         )
-        count = jobs or default_jobs(len(os.sched_getaffinity(0)), source.total)
+        count = jobs or default_jobs(os.cpu_count() or 1, source.total)
         with bar("preview", source.total) as progress:
             outcome = run_history(source, request, count, progress.advance)
         names = (new, old or "the catalogs of the log", records or source.topic)
         command = _command(
             {"catalog": new, "against": old, "records": records, "tenant": tenant or None}, from_topic, since_ms
         )
-        return compare(
-            outcome, about_history(outcome, *names, command=command, tenant=tenant, since_ms=since_ms), since_ms
-        )
+        about = about_history(outcome, *names, command=command, tenant=tenant, since_ms=since_ms)
+        return compare(outcome, about)
 
 
 def _scenario(path: str, catalog_path: str | None) -> "ScenarioReport":

@@ -34,11 +34,11 @@ def about_history(
     )
 
 
-def compare(outcome: Outcome, about: About, since_ms: int | None) -> HistoryReport:
+def compare(outcome: Outcome, about: About) -> HistoryReport:
     """Return the report on two folds of the same log."""
     old, new = outcome.old, outcome.new
-    size = bucket_size(outcome, since_ms)
-    awarded = sorted({key for tally in (old, new) for key, _ in tally.days})
+    size = bucket_size(outcome)
+    awarded = sorted({key for tally in (old, new) for key in (*tally.before, *(key for key, _ in tally.days))})
     keys = list(dict.fromkeys([*active_systems(new.catalog), *active_systems(old.catalog), *awarded]))
     refused = _refused(old, new)
     return HistoryReport(
@@ -46,7 +46,7 @@ def compare(outcome: Outcome, about: About, since_ms: int | None) -> HistoryRepo
         bucket=size,
         users=Pair(len(old.users), len(new.users)),
         events=Pair(old.applied, new.applied),
-        systems=[SystemComparison(outcome, key, since_ms, size).report() for key in keys],
+        systems=[SystemComparison(outcome, key, size).report() for key in keys],
         achievements=_achievements(old, new),
         streaks=StreakReport(
             started=Pair(old.streaks.started, new.streaks.started),

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from deploy.preview.report import Bucket, MonthRow, Pair
 from deploy.preview.share import Outcome
 from deploy.preview.tally import Flow, Tally, format_month, month_of
-from schemas.instants import DAY_MS, format_day, from_date, to_date
+from schemas.instants import format_day, from_date, to_date
 
 DAILY_UP_TO_DAYS: Final = 92
 WEEKLY_UP_TO_DAYS: Final = 731
@@ -20,25 +20,24 @@ BucketSize = Literal["day", "week", "month"]
 _MONDAY: Final = 3  # 1970-01-01 was a Thursday
 
 
-def bucket_size(outcome: Outcome, since_ms: int | None) -> BucketSize:
+def bucket_size(outcome: Outcome) -> BucketSize:
     """Return what an outcome is shown by: so that there are at most some hundred buckets."""
-    first = None if since_ms is None else since_ms // DAY_MS
-    days = [day for tally in (outcome.old, outcome.new) for _, day in tally.days if first is None or day >= first]
+    days = [day for tally in (outcome.old, outcome.new) for _, day in tally.days]
     span = max(days) - min(days) + 1 if days else 0
     return "day" if span <= DAILY_UP_TO_DAYS else "week" if span <= WEEKLY_UP_TO_DAYS else "month"
 
 
-def buckets(outcome: Outcome, system: str, since_ms: int | None, size: BucketSize) -> list[Bucket]:
+def buckets(outcome: Outcome, system: str, size: BucketSize) -> list[Bucket]:
     """Return every bucket from the first award of the period to the last, empty ones included."""
-    old, old_base = _by_bucket(outcome.old, system, since_ms, size)
-    new, new_base = _by_bucket(outcome.new, system, since_ms, size)
+    old, new = _by_bucket(outcome.old, system, size), _by_bucket(outcome.new, system, size)
     starts = sorted({*old, *new})
     if not starts:
         return []
     every = [starts[0]]
     while every[-1] < starts[-1]:
         every.append(_next_start(size, every[-1]))
-    before, after = _outstanding(old, every, old_base), _outstanding(new, every, new_base)
+    before = _outstanding(old, every, outcome.old.before[system])
+    after = _outstanding(new, every, outcome.new.before[system])
     rows = []
     for start, had, has in zip(every, before, after, strict=True):
         was, now = old.get(start) or Flow(), new.get(start) or Flow()
@@ -54,9 +53,9 @@ def buckets(outcome: Outcome, system: str, since_ms: int | None, size: BucketSiz
     return rows
 
 
-def months(outcome: Outcome, system: str, since_ms: int | None) -> list[MonthRow]:
+def months(outcome: Outcome, system: str) -> list[MonthRow]:
     """Return the months in which anybody was active, with the points earned per active user."""
-    old, new = _by_month(outcome.old, system, since_ms), _by_month(outcome.new, system, since_ms)
+    old, new = _by_month(outcome.old, system), _by_month(outcome.new, system)
     rows = []
     for month in sorted({*outcome.old.active, *outcome.new.active}):
         active = Pair(outcome.old.active[month], outcome.new.active[month])
@@ -71,25 +70,20 @@ def months(outcome: Outcome, system: str, since_ms: int | None) -> list[MonthRow
     return rows
 
 
-def _by_bucket(tally: Tally, system: str, since_ms: int | None, size: BucketSize) -> tuple[dict[int, Flow], int]:
-    """Return the flows of the period by first day of the bucket, and the points outstanding at its beginning."""
+def _by_bucket(tally: Tally, system: str, size: BucketSize) -> dict[int, Flow]:
+    """Return the flows by first day of the bucket."""
     start_of = _bucket_start(size)
     found: dict[int, Flow] = {}
-    outstanding = 0
     for (key, day), flow in tally.days.items():
-        if key != system:
-            continue
-        if since_ms is not None and day < since_ms // DAY_MS:
-            outstanding += flow.earned - flow.deducted
-        else:
+        if key == system:
             found.setdefault(start_of(day), Flow()).merge(flow)
-    return found, outstanding
+    return found
 
 
-def _by_month(tally: Tally, system: str, since_ms: int | None) -> dict[int, int]:
+def _by_month(tally: Tally, system: str) -> dict[int, int]:
     sums: dict[int, int] = defaultdict(int)
     for (key, day), flow in tally.days.items():
-        if key == system and (since_ms is None or day >= since_ms // DAY_MS):
+        if key == system:
             sums[month_of(day)] += flow.earned
     return sums
 

@@ -101,7 +101,8 @@ def _read(context: Context, fields: Fields, catalog: Catalog) -> tuple[Scenario 
         return None, None
     skipped = frozenset(_skipped(fields, start, days))
     completions = _completions(context, fields, catalog, days)
-    _check_limit(fields, entries, completions)
+    if not context.issues:
+        _check_limit(fields, entries, completions)
     fields.done()
     scenario = Scenario(
         start=start,

@@ -48,9 +48,9 @@ def reach_of(times_ms: list[int]) -> Reach:
 class SystemComparison:
     """Makes the report on one points system."""
 
-    def __init__(self, outcome: Outcome, key: str, since_ms: int | None, size: BucketSize) -> None:
+    def __init__(self, outcome: Outcome, key: str, size: BucketSize) -> None:
         self._outcome, self._old, self._new = outcome, outcome.old, outcome.new
-        self._key, self._since, self._size = key, since_ms, size
+        self._key, self._size = key, size
         self._system_old = active_systems(outcome.old.catalog).get(key)
         self._system_new = active_systems(outcome.new.catalog).get(key)
         none: dict[str, Holding] = {}
@@ -74,8 +74,8 @@ class SystemComparison:
             outstanding=self._sum(lambda holding: holding.balance),
             median_balance=Pair(*(_median([one.balance for one in side]) for side in self._sides())),
             triggers=self._triggers(),
-            buckets=buckets(self._outcome, self._key, self._since, self._size),
-            months=months(self._outcome, self._key, self._since),
+            buckets=buckets(self._outcome, self._key, self._size),
+            months=months(self._outcome, self._key),
             deciles=self._deciles(),
             balances=self._balances(),
             levels=self._levels(),

@@ -77,7 +77,7 @@ class Tally(msgspec.Struct):
     Attributes:
         catalog: in force at the end; None if there was no record.
         applied: metric events that counted, in the period.
-        triggers: by system and trigger. days: by system and UTC day, also of the time before the period.
+        triggers: by system and trigger. days: by system and UTC day. before: points by system when the period begins.
         active: by month, users with a metric event.
         levels: by system and level, per user the milliseconds from creation until it was first reached.
         achievements: by id, per user the milliseconds from creation to completion.
@@ -90,6 +90,7 @@ class Tally(msgspec.Struct):
     applied: int = 0
     triggers: dict[tuple[str, str], TriggerTally] = {}
     days: dict[tuple[str, int], Flow] = {}
+    before: Counter[str] = msgspec.field(default_factory=Counter)
     active: Counter[Month] = msgspec.field(default_factory=Counter)
     levels: dict[tuple[str, str], list[int]] = {}
     achievements: dict[str, list[int]] = {}
@@ -110,6 +111,7 @@ class Tally(msgspec.Struct):
             mine.users += trigger.users
         for place, flow in other.days.items():
             self.days.setdefault(place, Flow()).merge(flow)
+        self.before.update(other.before)
         self.active.update(other.active)
         for level, times in other.levels.items():
             self.levels.setdefault(level, []).extend(times)
@@ -191,13 +193,14 @@ class Tallier:
         data = noted.data
         assert isinstance(data, PointsAwarded)
         award, system, key = data.award, data.points_system.key, noted.user.key
+        if not counts:
+            self.tally.before[system] += award.awarded
+            return
         place = system, noted.occurred_ms // DAY_MS
         flow = self.tally.days.get(place)
         if flow is None:
             flow = self.tally.days[place] = Flow()
         flow.add(award.awarded)
-        if not counts:
-            return
         pair = system, award.trigger.id
         trigger = self.tally.triggers.get(pair)
         if trigger is None:
