@@ -3,8 +3,9 @@
 What any event filter has counted so far can be told from them, also of a filter that no catalog had when the events came.
 Between two changes of sign the order of a metric's events makes no difference: a filter's sum only grows over non-negative
 events, so that its highest value stands at the end, and only falls over negative ones, so that it stands at the start.
-Therefore only sums per set of attributes are kept, in blocks of one sign each. Events without attributes match no filter
-that has pairs; they are in the metric's total.
+Therefore only sums per set of attributes are kept, in blocks of one sign each. A fall that the following rise makes good for
+every set of attributes, and a rise that makes good none of the fall before it, leave no mark on any highest value: they are
+merged with their neighbours. Events without attributes match no filter that has pairs; they are in the metric's total.
 """
 
 from collections.abc import Iterator
@@ -61,6 +62,10 @@ def attributes_of(text: str) -> dict[str, str]:
     return attributes
 
 
+def _cost(text: str) -> int:
+    return len(_encode(text)) + _ENTRY_BYTES
+
+
 class Tallies:
     """The tallies of one user, decoded when first needed.
 
@@ -97,28 +102,78 @@ class Tallies:
             return True
         text = attribute_text(attributes)
         blocks = self._metrics.get(metric)
-        if blocks is not None:
-            block = blocks[-1]
-            known = block.get(text)
-            if known is not None and (known > 0) == (value > 0):
-                block[text] = known + value
-                self.changed = True
-                return True
-        return self._add_entry(metric, blocks, text, value)
+        known = blocks[-1].get(text, 0) if blocks is not None else 0
+        if blocks is not None and known and (known > 0) == (value > 0):
+            blocks[-1][text] = known + value
+            self.changed = True
+        else:
+            blocks = self._new_entry(metric, text, value)
+            if blocks is None:
+                return False
+        if value > 0 and len(blocks) > 1 and text in blocks[-2]:
+            self._merge_rise(metric, blocks)
+        return True
 
-    def _add_entry(self, metric: str, blocks: _Blocks | None, text: str, value: int) -> bool:
-        size = self._size + len(_encode(text)) + _ENTRY_BYTES + (len(metric) if blocks is None else 0)
+    def _new_entry(self, metric: str, text: str, value: int) -> _Blocks | None:
+        """Add a set of attributes to the last block, or to a new one; return the metric's blocks, None if there is no room."""
+        blocks = self._metrics.get(metric)
+        turns = blocks is not None and (next(iter(blocks[-1].values())) > 0) != (value > 0)
+        if blocks is not None and turns and value < 0 and self._merge_fall(blocks):
+            turns = False
+        known = 0 if blocks is None or turns else blocks[-1].get(text, 0)
+        size = self._size + (0 if known else _cost(text)) + (len(metric) if blocks is None else 0)
         if size > MAX_TALLY_BYTES:
-            return False
+            return None
         self._size = size
         self.changed = True
         if blocks is None:
-            self._metrics[metric] = [{text: value}]
-        elif (next(iter(blocks[-1].values())) > 0) == (value > 0):
-            blocks[-1][text] = value
-        else:
-            blocks.append({text: value})
+            blocks = self._metrics[metric] = [{}]
+        elif turns:
+            blocks.append({})
+        blocks[-1][text] = known + value
+        return blocks
+
+    def _merge_rise(self, metric: str, blocks: _Blocks) -> None:
+        """Merge the last rise and the fall before it, if it makes all of the fall good, with the rise before that."""
+        while len(blocks) > 1:
+            fall, rise = blocks[-2], blocks[-1]
+            for text, value in fall.items():
+                if rise.get(text, 0) + value < 0:
+                    return
+            del blocks[-2:]
+            if not blocks:
+                blocks.append({})
+            self._merge(blocks[-1], fall)
+            self._merge(blocks[-1], rise)
+        if not blocks[0]:
+            del self._metrics[metric]
+            self._size -= len(metric)
+
+    def _merge_fall(self, blocks: _Blocks) -> bool:
+        """Before another fall: merge the last rise into the fall before it, if it is nowhere more than that."""
+        if len(blocks) < 2:
+            return False
+        fall, rise = blocks[-2], blocks[-1]
+        for text, value in rise.items():
+            if fall.get(text, 0) + value > 0:
+                return False
+        self._merge(fall, rise)
+        del blocks[-1]
         return True
+
+    def _merge(self, block: dict[str, int], other: dict[str, int]) -> None:
+        """Add the sums of another block, which goes."""
+        for text, value in other.items():
+            known = block.get(text)
+            if known is None:
+                block[text] = value
+                continue
+            self._size -= _cost(text)
+            block[text] = known + value
+            if known + value == 0:
+                del block[text]
+                self._size -= _cost(text)
+        self.changed = True
 
     def blocks(self, metric: str) -> Iterator[dict[str, int]]:
         """Yield the blocks of a metric, oldest first."""

@@ -34,10 +34,14 @@ class User:
         tallies: of the events with attributes; None = there were none (P12).
         streak: the streak object as the last event showed it, not extended; None = not known.
         composites: those whose prerequisites are complete but which wait for their user filter; None = not known.
+        anniversary: first instant and day of the next anniversary to complete on; UNSET = not known, None = none.
+        recap_from, recap_until: instants between which events change nothing about recaps (E14).
+        missed_anniversaries: past ones that wait for their user filter, with their days; None = not known.
     """
 
     __slots__ = (
         "_shown",
+        "anniversary",
         "composites",
         "due",
         "given",
@@ -45,8 +49,11 @@ class User:
         "history",
         "history_changed",
         "key",
+        "missed_anniversaries",
         "pending",
         "plan",
+        "recap_from",
+        "recap_until",
         "settlement",
         "state",
         "streak",
@@ -64,6 +71,10 @@ class User:
         self.given: UserInput | None = None
         self.settlement: tuple[int, int] | UnsetType | None = UNSET
         self.due: int | UnsetType | None = UNSET
+        self.anniversary: tuple[int, int] | UnsetType | None = UNSET
+        self.missed_anniversaries: list[tuple[int, AchievementPlan]] | None = None
+        self.recap_from = 0
+        self.recap_until = 0
         self.goals: tuple[list[tuple[str, int]], bool] | None = None
         self.history: list[list[Row]] = [[], [], []]
         self.history_changed = False
@@ -79,6 +90,8 @@ class User:
             self.composites = None
             self.given = None
             self.goals = None
+            self.recap_from = self.recap_until = 0
+            self.anniversaries_changed()
             self.streaks_changed()
 
     def due_changed(self) -> None:
@@ -92,10 +105,18 @@ class User:
         self.due = UNSET
         self.streak = None
 
+    def anniversaries_changed(self) -> None:
+        """Drop what was derived from the sign-up date and the anniversaries done."""
+        self.anniversary = UNSET
+        self.missed_anniversaries = None
+        self.due = UNSET
+
     def changed(self) -> None:
         """Drop what was derived from profile fields."""
         self._shown = None
         self.zone = zone_of(self.state.tz)
+        self.recap_from = self.recap_until = 0
+        self.anniversaries_changed()
         self.streaks_changed()
 
     def shown(self) -> UserObject:

@@ -50,10 +50,11 @@ class Fold:
             found += [json.loads(emission.value) for emission in out]
         return found
 
-    def switch(self, version: str, hour: float, sent: float | None = None) -> list[Json]:
+    def switch(self, version: str, hour: float, sent: float | None = None, limit: int = 10**6) -> list[Json]:
         """Send the control record of a version."""
         at = format_instant(START + int(hour * HOUR))
-        return self.send({"type": "catalog", "version": version, "at": at}, hour if sent is None else sent)
+        record = {"type": "catalog", "version": version, "at": at}
+        return self.send(record, hour if sent is None else sent, limit=limit)
 
     def publish(self, config: Json, hour: float) -> str:
         """Add a version and switch to it."""

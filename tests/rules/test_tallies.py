@@ -129,6 +129,19 @@ def test_a_version_that_the_partition_skipped_is_nobodys_predecessor() -> None:
     assert counters(fold) == {"m\0a\0x": (7 * 10**9, 7 * 10**9)}
 
 
+def test_a_switch_in_slices_fills_the_same_counters() -> None:
+    """Slices and one go give the same counters."""
+    folds = [Fold(), Fold()]
+    for fold, limit in zip(folds, (2, 10**6), strict=True):
+        fold.publish(config(), 0)
+        for number in range(9):
+            fold.event(1, f"u{number}", value=number + 1, attributes={"a": "xy"[number % 2]})
+        fold.switch(fold.add(config(on("t", a="x"), on("s", a="y")), 2), 2, limit=limit)
+    assert [[counters(fold, f"u{number}") for number in range(9)] for fold in folds] == [
+        [{f"m\0a\0{'xy'[number % 2]}": ((number + 1) * 10**9,) * 2} for number in range(9)]
+    ] * 2
+
+
 def test_a_refused_event_leaves_no_tally() -> None:
     """P46: nothing of the event is applied; nor of one that would have made its user, nor of a repeated key (I4)."""
     blocking = {**on("t"), "metricThreshold": 1, "points": -1, "blockIfOutOfPoints": True, "userAttributes": {"p": "1"}}
@@ -203,6 +216,23 @@ def test_tallies_stay_within_their_bound() -> None:
     fold.partition.rollback()
     fold.publish(config(on("t", a='"0'), on("s", a=f'"{sent - 1}')), 2)
     assert counters(fold) == {'m\0a\0"0': (2 * 10**9, 2 * 10**9)}
+
+
+def test_corrections_that_are_made_good_leave_no_mark() -> None:
+    """A thousand ups and downs of the same sets of attributes take no more room than a few."""
+    tallies = Tallies()
+    for number in range(1_000):
+        tallies.add("up", {"a": "x"}, 5)
+        tallies.add("up", {"a": "xy"[number % 2]}, 2)
+        tallies.add("up", {"a": "x"}, -3)
+        tallies.add("down", {"a": "x"}, -5)
+        tallies.add("down", {"a": "x"}, 3)
+        tallies.add("level", {"a": "x"}, -1)
+        tallies.add("level", {"a": "x"}, 1)
+    assert len(list(tallies.blocks("up"))) == 2
+    assert len(list(tallies.blocks("down"))) == 2
+    assert list(tallies.blocks("level")) == []
+    assert tallies.add("level", {"a": "x"}, -1) and list(tallies.blocks("level")) == [{"a=1:x": -1}]
 
 
 @given(st.lists(st.tuples(attributes, st.integers(-(10**12), 10**12)), max_size=60))
