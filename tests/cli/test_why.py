@@ -190,6 +190,29 @@ def test_an_award_of_time_shows_the_instant_and_what_carried_it_out(
     assert kinds.index("time_trigger") < kinds.index("record")
 
 
+def test_a_notice_about_a_boost_of_everybody_is_nobodys(plaudit: Plaudit, tmp_path: Path, lines: Lines) -> None:
+    path = tmp_path / "later.yaml"
+    path.write_text(BOOSTED.replace("2025-03-01", "2025-03-05"))
+    tick = {"type": "tick", "at": "2025-03-06T00:00:00Z", "timestamp": "2025-03-06T00:00:00Z"}
+    records = lines([event(1, "2025-03-01T10:00:00Z"), tick])
+    events = plaudit("simulate", "--catalog", path, "--records", records).events
+    (notice,) = [one for one in events if one["type"] == "points.boost_started"]
+    answer = Why(plaudit, path, records)(notice["id"])
+    assert (answer["user"], answer["before"], answer["due"]) == (None, None, "2025-03-04T10:00:00.000Z")
+    assert answer["record"]["type"] == "tick"
+    assert answer["sentence"].startswith("the account: points.boost_started, xp spring x 1.5; due by time alone")
+
+
+def test_users_of_tenants_are_told_apart(plaudit: Plaudit, boosted: Path, lines: Lines) -> None:
+    records = [{**event(10, "2025-03-01T10:00:00Z", eventId="e"), "tenant": tenant} for tenant in ("acme", "bits")]
+    why = Why(plaudit, boosted, lines(records))
+    code, message = why.fails("e")
+    assert (code, "'18' of tenant 'acme', '18' of tenant 'bits'" in message) == (2, True)
+    answer = why("e", "--tenant", "bits")
+    assert (answer["tenant"], answer["user"], answer["record"]["offset"]) == ("bits", "18", 1)
+    assert why("e", "--tenant", "acme", "--user", "18")["record"]["offset"] == 0
+
+
 def test_other_users_and_partitions_change_nothing(plaudit: Plaudit, boosted: Path, lines: Lines) -> None:
     alone = [event(7, f"2025-03-01T{hour:02d}:00:00Z", eventId=f"e{hour}") for hour in range(10, 20)]
     crowd: list[Json] = []
