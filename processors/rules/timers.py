@@ -38,10 +38,9 @@ def schedule(user: User, plan: Plan) -> None:
     old = user.state.time_triggers
     schedule: dict[str, TimeTrigger] = {}
     for trigger in plan.time_triggers:
-        anchor = max(user.state.created, trigger.anchor)
         known = old.get(trigger.reference)
-        if known is None or known.anchor != anchor:
-            known = TimeTrigger(anchor, anchor + trigger.interval)
+        if known is None or known.anchor != trigger.anchor:
+            known = TimeTrigger(trigger.anchor, max(user.state.created, trigger.anchor) + trigger.interval)
         schedule[trigger.reference] = known
     user.state.time_triggers = schedule
     freezes.start_accumulation(user, plan)
@@ -164,7 +163,7 @@ def _quiet_until(user: User, plan: Plan, item: _Item | None) -> int | UnsetType 
 
 def complete_anniversaries(user: User, plan: Plan, day: int, at_ms: int, effects: Effects) -> None:
     """Complete the anniversaries up to a local day at an instant: it begins then, or a zone change skipped to it (A31)."""
-    reached = anniversaries.take(user, plan, day)
+    reached = achievements.reached_by_date(user, plan, day, effects)
     if not reached:
         return
     done = achievements.complete(user, plan, reached, at_ms, effects, due=True)
