@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from deploy.why import effects, words
+from schemas.topics import TOPIC_OF_TYPE
+from schemas.trace import AnyStep
 from tests.cli.conftest import CATALOG, Plaudit
 from tests.cli.test_simulate import Lines
 
@@ -255,3 +258,8 @@ def test_the_page_of_refused_skipped_and_unreadable_records(plaudit: Plaudit, bo
     page = why.page("plaudit.events-0-6")
     assert page.startswith("Refused, malformed: ")
     assert "payload    {no json" in page
+
+
+def test_every_kind_of_step_and_of_derived_event_has_words() -> None:
+    assert set(words._STEPS) == set(get_args(AnyStep))
+    assert set(effects._SHORT) == set(TOPIC_OF_TYPE)
