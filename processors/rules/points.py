@@ -159,7 +159,7 @@ def _boosted(
     shown: list[BoostObject] | None = None
     product, scale = base, 1
     rounding = "up"
-    for plan in system.boosts:
+    for plan in system.boosts_of(user.state.id):
         boost = plan.boost
         why_not = _why_not(boost, user, local_day)
         if trace is not None:
@@ -189,8 +189,6 @@ def _why_not(boost: Boost, user: User, local_day: int) -> NoBoost | None:
         return "not_begun"
     if boost.end_day is not None and local_day > boost.end_day:
         return "over"
-    if boost.user_id is not None and boost.user_id != user.state.id:
-        return "other_user"
     return None if matches(boost.user_attributes, user.state.attributes) else "user_filter"
 
 
