@@ -102,7 +102,7 @@ class StreakMachine(RuleBasedStateMachine):
         days=st.integers(1, 3),
         missed=st.integers(1, 2),
         met=st.booleans(),
-        between=st.none() | st.sampled_from(REQUESTS),
+        between=st.none() | st.sampled_from((*REQUESTS, "off and on")),
         late=script.lateness,
     )
     def repair(
@@ -120,7 +120,10 @@ class StreakMachine(RuleBasedStateMachine):
         self.script.advance(script.Gap(missed), user)
         if met:
             self.event(gap, user, "a", 3, script.Late(), 0, None, None)
-        if between:
+        if between == "off and on":
+            for enabled in (False, True):
+                self.prefer(script.Gap(), user, {"enabled": enabled}, script.Late())
+        elif between:
             self.request(script.Gap(), user, between, script.Late())
         self.event(script.Gap(), user, "a", 3, late, 0, None, None)
 
