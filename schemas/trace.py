@@ -77,14 +77,17 @@ class PassedOverStep(Step, frozen=True, kw_only=True, tag="counter_passed_over")
 class TriggerStep(Step, frozen=True, kw_only=True, tag="trigger"):
     """A trigger was considered.
 
-    `per` is its threshold in units of the metric or its length in periods, `before` and `after` what moved: the mark W, or
-    the length of the streak; None for triggers that do not count. `multiples` were crossed, `count` of them fire.
+    `per` is its threshold in units of `metric` or its length in periods, `before` and `after` what moved: the mark W of the
+    counter with this `filter`, or the length of the streak; None for triggers that do not count. `multiples` were crossed,
+    `count` of them fire.
     """
 
     system: str
     trigger: str
     type: str
     points: int
+    metric: str | None
+    filter: Pairs
     per: Decimal | None
     before: Decimal | None
     after: Decimal | None
@@ -132,7 +135,7 @@ class StreakStep(Step, frozen=True, kw_only=True, tag="streak"):
 class AchievementStep(Step, frozen=True, kw_only=True, tag="achievement"):
     """An achievement whose condition is met.
 
-    `round` counts the rounds of composites, from 0 (A14). `requires` is the value, the length or the ids that it needs.
+    `round` counts the rounds of composites, from 0 (A14). `requires` is the value, the length, the years or the ids that it needs.
     """
 
     achievement: str
@@ -153,7 +156,7 @@ class BoostStep(Step, frozen=True, kw_only=True, tag="boost"):
     multiplier: Decimal
     rounding: str
     local_date: DateText
-    outcome: Literal["applied", "not_begun", "over", "other_user", "user_filter"]
+    outcome: Literal["applied", "not_begun", "over", "user_filter"]
     lacks: Pairs
 
 
@@ -250,6 +253,18 @@ class FreezeStep(Step, frozen=True, kw_only=True, tag="freezes"):
     balance: int
 
 
+MessageOutcome = Literal["sent", "before_clock", "too_late", "opted_out", "protected", "gone"]
+"""What became of a message that was due."""
+
+
+class MessageStep(Step, frozen=True, kw_only=True, tag="message"):
+    """A message was due (E12): `type` of the event, and whether it was sent or why it was left out."""
+
+    type: str
+    due: InstantText
+    outcome: MessageOutcome
+
+
 class CatalogStep(Step, frozen=True, kw_only=True, tag="catalog"):
     """The record puts another catalog version in force for the user (P25, A22)."""
 
@@ -278,6 +293,7 @@ AnyStep = (
     | TickStep
     | SettledStep
     | FreezeStep
+    | MessageStep
     | CatalogStep
 )
 """Any step, by its field `kind`."""

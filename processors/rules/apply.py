@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from processors.rules import achievements, anniversaries, boosts, freezes, streak_views, streaks, timers
+from processors.rules import achievements, boosts, freezes, messages, streak_views, streaks, timers
 from processors.rules.decode import check_depth
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
@@ -181,6 +181,8 @@ def apply_event(
             "total_out_of_range", f"the total of {metric.key} would pass 10^18; correct it with a negative value"
         )
     upsert(user, checked.given, plan, at_ms, effects, created=created)
+    if plan.messages is not None:
+        messages.note_event(user, plan, at_ms, effects.at)
     local_day = _local_day(user, at_ms, effects)
     firings = creation_firings(user, plan, effects) if created else {}
     reached = _count(user, checked, firings, effects)
@@ -203,7 +205,7 @@ def apply_event(
         fire_streak(user, plan, grown, firings, effects)
         reached = reached + achievements.reached_by_streak(user, plan, *grown, effects)
     if plan.anniversaries:
-        reached = reached + anniversaries.missed(user, plan, local_day)
+        reached = reached + achievements.reached_late(user, plan, local_day, effects)
     done = achievements.complete(user, plan, reached, at_ms, effects)
     if done:
         fire_achievements(user, plan, done, firings, effects)

@@ -33,9 +33,10 @@ class Effects:
         cause: event id of the record; None for control records.
         at: append time of the record, epoch ms; `emittedAt` of everything it causes (X10).
         trace: what the rules tell their decisions to; None = nobody asks (X21).
+        live: whether the clock has begun to run on this partition; before, no message is due to anybody (D-33).
     """
 
-    __slots__ = ("_emitted_at", "_environment", "_numbers", "_prefix", "at", "cause", "out", "trace", "user")
+    __slots__ = ("_emitted_at", "_environment", "_numbers", "_prefix", "at", "cause", "live", "out", "trace", "user")
 
     def __init__(self, out: list[Emission], user: User, environment: str, cause: str | None, at: int) -> None:
         self.out = out
@@ -43,6 +44,7 @@ class Effects:
         self.cause = cause
         self.at = at
         self.trace: Trace | None = None
+        self.live = True
         self._environment = environment
         self._prefix = f"{user.state.tenant}\0{environment}\0"
         self._emitted_at = instant_text(at)

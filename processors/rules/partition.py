@@ -223,6 +223,7 @@ class Partition:
             user.use(plan)
             self._store.touch(key)
             effects = self._effects(out, user, self._settings.environment, None, append)
+            effects.live = tenant is None or self._control.tick is not None
             done = timers.advance(user, plan, at, effects, limit)
             self._store.reschedule(key)
         for due, key in passed_over:
@@ -291,7 +292,7 @@ class Partition:
             self._store.touch(key)
             effects = self._effects(out, user, self._settings.environment, None, append)
             if old is not None:
-                timers.close_orphaned_windows(user, old, plan, at, effects)
+                timers.leave(user, old, plan, at, max(at, self._control.tick or at), effects)
             if effects.trace is not None:
                 effects.trace.catalog(old, plan, at)
             user.use(plan)

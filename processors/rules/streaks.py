@@ -13,13 +13,14 @@ from processors.rules.user import User
 from processors.rules.zones import Zone
 from schemas.catalog import FREQUENCIES, Frequency
 from schemas.derived import Meta, StreakLost, StreakMoved
-from schemas.instants import format_day
-from schemas.state import Chain, Row, SettledPeriod
+from schemas.instants import SECOND_MS, format_day
+from schemas.state import USED_FREEZE, USED_PAUSE, Chain, Row, SettledPeriod
 
 HISTORY_ROWS: Final = {"daily": 92, "weekly": 54, "monthly": 24}
 """Settled rows kept for restore (S72)."""
 
 _DAILY: Final = FREQUENCIES.index("daily")
+_USED: Final = {"frozen": USED_FREEZE, "paused": USED_PAUSE}
 
 
 def is_idle(chain: Chain) -> bool:
@@ -97,7 +98,7 @@ def _settle(user: User, plan: Plan, index: int, outcome: Outcome, at_ms: int, ef
     chain.start, chain.sums, chain.met, chain.met_at = next_start(frequency, start), {}, False, None
     chain.reset = False
     if chain.length:
-        _remember(user, index, Row(start, chain.length, chain.started))
+        _remember(user, index, Row(start, chain.length, chain.started, _USED.get(outcome, 0)))
     entity = f"{frequency}\0{start}"
     if outcome == "lost" and frequency == plan.frequency:
         meta = Meta(frequency=frequency, cause="settlement", reason="missed", period_start=format_day(start))
@@ -132,6 +133,15 @@ def _roll(chain: Chain, frequency: Frequency, start: int, week_start: int) -> No
     before = period_start(frequency, start - 1, week_start)
     chain.settled = SettledPeriod(before, chain.sums if before == chain.start else {}, False, 0, None)
     chain.start, chain.sums = start, {}
+
+
+def settled_until(plan: Plan, append_ms: int, reached_ms: int) -> int:
+    """Return the instant up to which a record lets periods be settled: its append time, or less with a delay (S9).
+
+    `reached_ms` is the record's effectiveAt.
+    """
+    delay = plan.streak.settle_delay_seconds
+    return max(append_ms - delay * SECOND_MS, reached_ms) if delay else append_ms
 
 
 def roll_idle(user: User, plan: Plan, at_ms: int) -> None:
@@ -191,7 +201,7 @@ def count_event(
         open_chains(user, plan, effects.at)  # the settings are younger than the user
     wanted, needs_all = user.goals or goals(user, plan)
     grown: tuple[int, int] | None = None
-    open_day = local_day if created else user.zone.reached_day(effects.at)
+    open_day = local_day if created else user.zone.reached_day(settled_until(plan, effects.at, at_ms))
     for index, chain in enumerate(user.state.chains):
         frequency = FREQUENCIES[index]
         period = local_day if index == _DAILY else period_start(frequency, local_day, plan.week_start)

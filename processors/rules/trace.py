@@ -22,6 +22,8 @@ from schemas.trace import (
     CounterStep,
     FreezeStep,
     LocalDateStep,
+    MessageOutcome,
+    MessageStep,
     OlderPeriodStep,
     Pairs,
     PassedOverStep,
@@ -46,6 +48,7 @@ _ACHIEVEMENT_RULES: Final = {
     "streak": ("A10", "S95"),
     "achievement": ("A13", "A14"),
     "api": ("A12",),
+    "anniversary": ("A31",),
 }
 _SETTLEMENT_RULES: Final = {
     "met": ("S22",),
@@ -65,6 +68,22 @@ _FREEZE_RULES: Final = {
 }
 
 
+_MESSAGE_RULES: Final = {
+    "emails.recap_due": ("E14",),
+    "emails.reactivation_due": ("E15",),
+    "emails.streak_reminder_due": ("E16",),
+    "emails.achievement_due": ("E17",),
+}
+_NO_MESSAGE_RULES: Final = {
+    "sent": (),
+    "before_clock": ("E12a", "D-33"),
+    "too_late": ("E12a", "D-34"),
+    "opted_out": ("E12", "U13a"),
+    "protected": ("S31",),
+    "gone": ("A4",),
+}
+
+
 class Trace:
     """The steps of a record, in the order in which they were taken.
 
@@ -78,6 +97,12 @@ class Trace:
     def __init__(self) -> None:
         self.steps: list[AnyStep] = []
         self.points = PointsTrace(self.steps)
+
+    def take(self) -> list[AnyStep]:
+        """Return the steps, and begin anew."""
+        taken = list(self.steps)
+        self.steps.clear()
+        return taken
 
     # the record and its user
 
@@ -183,6 +208,8 @@ class Trace:
                 trigger=plan.trigger.id,
                 type=kind,
                 points=plan.base,
+                metric=plan.trigger.metric,
+                filter=dict(plan.trigger.event_attributes),
                 per=per,
                 before=low,
                 after=high,
@@ -278,6 +305,11 @@ class Trace:
 
     # achievements
 
+    def message(self, kind: str, due_ms: int, outcome: MessageOutcome) -> None:
+        """A message was due; it was sent, or left out for a reason."""
+        rules = (*_MESSAGE_RULES[kind], *_NO_MESSAGE_RULES[outcome])
+        self.steps.append(MessageStep(rules=rules, type=kind, due=format_instant(due_ms), outcome=outcome))
+
     def achievement(self, plan: AchievementPlan, outcome: Literal["completed", "backdated"], number: int = 0) -> None:
         """An achievement was completed, in round `number` of composites."""
         rules = _ACHIEVEMENT_RULES.get(plan.achievement.trigger, ())
@@ -305,6 +337,8 @@ class Trace:
             requires = exact(one.metric_value)
         elif one.trigger == "streak":
             requires = one.streak_length
+        elif one.trigger == "anniversary":
+            requires = one.anniversary_years
         elif one.trigger == "achievement":
             requires = list(one.achievement_ids)
         self.steps.append(
