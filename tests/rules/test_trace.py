@@ -275,6 +275,8 @@ def test_a_tick_shows_the_time_trigger_and_its_award() -> None:
     assert (first.due, first.outcome) == ("2025-01-01T01:30:00.000Z", "fires")
     assert [(step.awarded, step.clipped) for step in fold.of(AwardStep)] == [(4, 0), (2, 2)]
     fold.tick(9)
+    assert fold.of(TickStep) == []  # a trigger that could move nothing sleeps; the next record passes over its ticks
+    fold.event(9)
     third = fold.one(TickStep)
     assert (third.outcome, third.balance, third.limit, third.passed_over) == ("nothing_to_move", 6, 6, 5)
     assert third.next_due == "2025-01-01T09:30:00.000Z"
@@ -292,7 +294,7 @@ def test_a_user_filter_holds_a_tick_back() -> None:
     }
     fold = Traced(hourly)
     fold.event(0)
-    fold.tick(1)
+    fold.event(1)
     assert (fold.one(TickStep).outcome, fold.one(TickStep).lacks) == ("user_filter", {"p": "x"})
 
 
