@@ -22,6 +22,7 @@ from tests.properties.streak_timeline import Json, Line, instant, steps_of, user
 USERS = ("u", "v")
 users = st.sampled_from(("u", "u", "u", "v"))
 zones = st.integers(0, 8)
+REQUESTS = ("freeze.grant", "streak.restore", "streak.reset")
 
 
 class StreakMachine(RuleBasedStateMachine):
@@ -101,14 +102,29 @@ class StreakMachine(RuleBasedStateMachine):
         days=st.integers(1, 3),
         missed=st.integers(1, 2),
         met=st.booleans(),
+        between=st.none() | st.sampled_from((*REQUESTS, "off and on")),
         late=script.lateness,
     )
-    def repair(self, gap: script.Gap, user: str, days: int, missed: int, met: bool, late: script.Late) -> None:
-        """A missed day or two of a user with a streak, an event that comes late."""
+    def repair(
+        self,
+        gap: script.Gap,
+        user: str,
+        days: int,
+        missed: int,
+        met: bool,
+        between: str | None,
+        late: script.Late,
+    ) -> None:
+        """A missed day or two of a user with a streak, perhaps a request, an event that comes late."""
         self.act(gap, user, "a", days)
         self.script.advance(script.Gap(missed), user)
         if met:
             self.event(gap, user, "a", 3, script.Late(), 0, None, None)
+        if between == "off and on":
+            for enabled in (False, True):
+                self.prefer(script.Gap(), user, {"enabled": enabled}, script.Late())
+        elif between:
+            self.request(script.Gap(), user, between, script.Late())
         self.event(script.Gap(), user, "a", 3, late, 0, None, None)
 
     @rule(gap=script.gaps, user=users, late=script.lateness, zone=zones)
@@ -124,7 +140,7 @@ class StreakMachine(RuleBasedStateMachine):
     @rule(
         gap=script.gaps,
         user=users,
-        kind=st.sampled_from(("freeze.grant", "streak.restore", "streak.reset")),
+        kind=st.sampled_from(REQUESTS),
         late=script.seldom_late,
     )
     def request(self, gap: script.Gap, user: str, kind: str, late: script.Late) -> None:
