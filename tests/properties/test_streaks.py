@@ -100,26 +100,26 @@ class StreakMachine(RuleBasedStateMachine):
         gap=script.soon,
         user=users,
         days=st.integers(1, 3),
-        missed=st.integers(1, 2),
+        nights=st.sampled_from((2, 2, 1, 3)),
         met=st.booleans(),
         between=st.none() | st.sampled_from((*REQUESTS, "off and on")),
-        late=script.lateness,
+        late=script.often_yesterday,
     )
     def repair(
         self,
         gap: script.Gap,
         user: str,
         days: int,
-        missed: int,
+        nights: int,
         met: bool,
         between: str | None,
         late: script.Late,
     ) -> None:
         """A missed day or two of a user with a streak, perhaps a request, an event that comes late."""
         self.act(gap, user, "a", days)
-        self.script.advance(script.Gap(missed), user)
+        self.script.advance(script.Gap(nights), user)
         if met:
-            self.event(gap, user, "a", 3, script.Late(), 0, None, None)
+            self.event(script.Gap(), user, "a", 3, script.Late(), 0, None, None)
         if between == "off and on":
             for enabled in (False, True):
                 self.prefer(script.Gap(), user, {"enabled": enabled}, script.Late())
