@@ -103,8 +103,9 @@ def _gap(midnights: int, **more: int) -> Gap:
     return Gap(midnights, timedelta(**more))
 
 
+next_day = st.integers(0, 20).map(lambda hours: _gap(1, hours=hours))
 soon = st.one_of(
-    st.builds(lambda hours: _gap(1, hours=hours), st.integers(0, 20)),
+    next_day,
     st.integers(0, 180).map(lambda n: _gap(0, minutes=n)),
     st.integers(1, 30).map(lambda n: _gap(0, hours=n)),
     st.builds(
