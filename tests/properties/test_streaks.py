@@ -8,7 +8,8 @@ Left out of the random logs, because the chapters do not say what happens:
 
 from datetime import timedelta
 
-from hypothesis import note, settings
+import pytest
+from hypothesis import Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -18,6 +19,11 @@ from tests.properties.streak_comparison import describe, differences
 from tests.properties.streak_fold import METRICS, Fold, derived, outcomes, refused
 from tests.properties.streak_oracle import Oracle
 from tests.properties.streak_timeline import Json, Line, instant, steps_of, user_of
+
+pytestmark = pytest.mark.timeout(3600)  # of a long search, and of shrinking what it finds
+
+QUICK_EXAMPLES = 300
+"""Without `--property-examples`."""
 
 USERS = ("u", "v")
 users = st.sampled_from(("u", "u", "u", "v"))
@@ -249,5 +255,9 @@ def with_more_ticks(lines: list[Line]) -> list[Line]:
     return found
 
 
-StreakMachine.TestCase.settings = settings(stateful_step_count=30)
+StreakMachine.TestCase.settings = settings(
+    max_examples=QUICK_EXAMPLES if settings.default.derandomize else settings.default.max_examples,
+    stateful_step_count=30,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+)
 TestStreaks = StreakMachine.TestCase
