@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from processors.rules import achievements, anniversaries, freezes, streak_views, streaks, timers
+from processors.rules import achievements, boosts, freezes, messages, streak_views, streaks, timers
 from processors.rules.decode import check_depth
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
@@ -121,7 +121,7 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
     if given == user.given:
         return
     state = user.state
-    signed_up = state.sign_up_date
+    signed_up, zone_before = state.sign_up_date, state.tz
     changed = update_profile(user, given, at_ms)
     moved = given.tz is not UNSET and given.tz != state.tz
     if given.tz is not UNSET and moved:
@@ -131,13 +131,19 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
         touch(user, at_ms)
         if not created:
             freezes.zone_changed(user, plan, effects.at, effects)
+            if plan.user_boosts:
+                boosts.change_zone(user, plan, effects.at, effects)
         changed = True
     if created or changed:
+        if effects.trace is not None:
+            effects.trace.user(user, zone_before, created=created)
         effects.emit("user.upserted", UserUpserted(user=user.shown()), at_ms)
     if created:
         streaks.open_chains(user, plan, at_ms)
         timers.schedule(user, plan)
         freezes.grant_initial(user, plan, at_ms, effects)
+        if plan.user_boosts:
+            boosts.begin(user, plan, at_ms, effects)
     if plan.anniversaries:
         if state.sign_up_date != signed_up:
             achievements.backdate_anniversaries(user, plan, at_ms, effects)
@@ -168,16 +174,18 @@ def apply_event(
         remembered = digest(metric.key, key)
         original = memory.keys.get(remembered)
         if original is not None:
-            return _replay(user, checked, original, plan)
+            return _replay(user, checked, original, plan, effects)
     counter = state.totals.get(metric.key)
     if abs((counter.total if counter else 0) + checked.value) > MAX_TOTAL:
         raise RejectedError(
             "total_out_of_range", f"the total of {metric.key} would pass 10^18; correct it with a negative value"
         )
     upsert(user, checked.given, plan, at_ms, effects, created=created)
-    local_day = user.zone.day(at_ms)
-    firings = creation_firings(user, plan) if created else {}
-    reached = _count(user, checked, firings)
+    if plan.messages is not None:
+        messages.note_event(user, plan, at_ms, effects.at)
+    local_day = _local_day(user, at_ms, effects)
+    firings = creation_firings(user, plan, effects) if created else {}
+    reached = _count(user, checked, firings, effects)
     total = Raw(format_scaled(state.totals[metric.key].total).encode())
     effects.emit(
         "metric.changed",
@@ -194,13 +202,13 @@ def apply_event(
     )
     grown = streaks.count_event(user, plan, metric.key, checked.value, local_day, at_ms, effects, created=created)
     if grown is not None:
-        fire_streak(user, plan, grown, firings)
-        reached = reached + achievements.reached_by_streak(user, plan, *grown)
+        fire_streak(user, plan, grown, firings, effects)
+        reached = reached + achievements.reached_by_streak(user, plan, *grown, effects)
     if plan.anniversaries:
-        reached = reached + anniversaries.missed(user, plan, local_day)
+        reached = reached + achievements.reached_late(user, plan, local_day, effects)
     done = achievements.complete(user, plan, reached, at_ms, effects)
     if done:
-        fire_achievements(user, plan, done, firings)
+        fire_achievements(user, plan, done, firings, effects)
     points: dict[str, PointsEntry] = {}
     if firings:
         points = pay(user, plan.systems, firings, at_ms, local_day, Cause(type="event", id=event_id), effects)
@@ -228,8 +236,18 @@ def _tally(user: User, checked: CheckedEvent) -> bool:
     return user.tallies.add(checked.metric.key, checked.attributes, checked.value)
 
 
-def _replay(user: User, checked: CheckedEvent, original: str, plan: Plan) -> Applied:
+def _local_day(user: User, at_ms: int, effects: Effects) -> int:
+    """Return the local date an event counts for (S7)."""
+    local_day = user.zone.day(at_ms)
+    if effects.trace is not None:
+        effects.trace.local_date(user, at_ms, local_day)
+    return local_day
+
+
+def _replay(user: User, checked: CheckedEvent, original: str, plan: Plan, effects: Effects) -> Applied:
     """Answer a repeat of an idempotency key: nothing moves (I4-I7, R12)."""
+    if effects.trace is not None:
+        effects.trace.repeat(checked.idempotency_key, original)
     counter = user.state.totals.get(checked.metric.key)
     outcome = EventOutcome(
         event_id=original,
@@ -245,22 +263,24 @@ def _replay(user: User, checked: CheckedEvent, original: str, plan: Plan) -> App
     return Applied(202, outcome)
 
 
-def _count(user: User, checked: CheckedEvent, firings: Firings) -> list[AchievementPlan]:
+def _count(user: User, checked: CheckedEvent, firings: Firings, effects: Effects) -> list[AchievementPlan]:
     """Move the total, counters and high-water marks (step 6); collect metric triggers and achievements."""
     state, metric, value = user.state, checked.metric, checked.value
     counter = state.totals.get(metric.key)
     if counter is None:
         counter = state.totals[metric.key] = Counter()
-    reached = _move(user, metric.total, counter, value, firings)
+    reached = _move(user, metric.total, counter, value, firings, effects)
     if metric.filtered:
         several = bool(reached)
         for plan in metric.filtered:
             if not matches(plan.filter, checked.attributes):
+                if effects.trace is not None:
+                    effects.trace.passed_over(plan, checked.attributes)
                 continue  # P15
             counter = state.counters.get(plan.id)
             if counter is None:
                 counter = state.counters[plan.id] = Counter()
-            more = _move(user, plan, counter, value, firings)
+            more = _move(user, plan, counter, value, firings, effects)
             if more:
                 reached, several = reached + more, True
         if several:
@@ -268,17 +288,27 @@ def _count(user: User, checked: CheckedEvent, firings: Firings) -> list[Achievem
     return reached
 
 
-def _move(user: User, plan: CounterPlan, counter: Counter, value: int, firings: Firings) -> list[AchievementPlan]:
+def _move(
+    user: User, plan: CounterPlan, counter: Counter, value: int, firings: Firings, effects: Effects
+) -> list[AchievementPlan]:
     """Move one counter and its high-water mark; a multiple is paid once (P12-P17)."""
+    trace = effects.trace
+    before = counter.high
     counter.total += value
-    if counter.total > counter.high:
-        before, after = counter.high, counter.total
+    after = counter.total
+    if after > before:
         counter.high = after
+    if trace is not None:
+        trace.counter(plan, counter, value, before)
+    if after > before:
         for system, trigger in plan.triggers:
             count = crossed(trigger, before, after)
-            if count and matches(trigger.user_filter, user.state.attributes):
+            fires = count > 0 and matches(trigger.user_filter, user.state.attributes)
+            if fires:
                 firings.setdefault(system.key, []).append(Firing(trigger.order, trigger, count))
-    return achievements.reached_by_counter(user, plan, counter.total) if plan.achievements else []
+            if trace is not None:
+                trace.trigger(system.key, trigger, user, count, before, after, fires=fires)
+    return achievements.reached_by_counter(user, plan, after, effects) if plan.achievements else []
 
 
 def create(user_key: bytes, given: UserInput, tenant: str, plan: Plan, at_ms: int, append_ms: int) -> User:

@@ -2,7 +2,7 @@
 
 from msgspec import UNSET
 
-from processors.rules import achievements, freezes, streak_requests
+from processors.rules import achievements, freezes, messages, streak_requests
 from processors.rules.apply import Applied, given_user, upsert
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
@@ -32,7 +32,7 @@ def apply_identify(
     upsert(user, given, plan, at_ms, effects, created=created)
     points: dict[str, PointsEntry] = {}
     if created:
-        firings = creation_firings(user, plan)
+        firings = creation_firings(user, plan, effects)
         cause = Cause(type="identify", id=event_id)
         points = pay(user, plan.systems, firings, at_ms, user.zone.day(at_ms), cause, effects)
     return Applied(200, IdentifyOutcome(user=user.shown(), points=points))
@@ -87,10 +87,10 @@ def apply_completion(
 ) -> Applied:
     """Complete an API achievement, then composites and points (F8)."""
     upsert(user, given_user(record.user), plan, at_ms, effects, created=created)
-    firings = creation_firings(user, plan) if created else {}
+    firings = creation_firings(user, plan, effects) if created else {}
     called = plan.achievements[plan.by_key[record.achievement].id]
     done = achievements.complete(user, plan, [called], at_ms, effects)
-    fire_achievements(user, plan, done, firings)
+    fire_achievements(user, plan, done, firings, effects)
     cause = Cause(type="completion", id=event_id)
     points = pay(user, plan.systems, firings, at_ms, user.zone.day(at_ms), cause, effects)
     outcome = CompletionOutcome(
@@ -114,6 +114,7 @@ def check_request(record: StreakRequest, user: User | None, plan: Plan) -> Appli
         streak_requests.check_pause(record)
     elif isinstance(record, Preferences):
         streak_requests.check_preferences(record, plan)
+        messages.check_notifications(record)
         if user is None:
             raise RejectedError(
                 "unknown_user", f"user {given_user(record.user).id[:80]!r} does not exist; identify it first"
@@ -138,6 +139,7 @@ def apply_request(user: User, record: StreakRequest, plan: Plan, at_ms: int, eff
         refused = streak_requests.reset(user, plan, at_ms, effects.at, effects)
     else:
         streak_requests.prefer(user, record, plan, effects.at, at_ms, effects)
+        messages.choose(user, record)
         return Applied(200, None)
     if refused is not None:
         return _with_issue(record, refused)

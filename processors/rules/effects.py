@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from processors.rules.trace import Trace
 from processors.rules.user import User
 from schemas.derived import Envelope, Meta
 from schemas.emission import Emission
@@ -31,15 +32,19 @@ class Effects:
         out: where emissions go, in order (F7).
         cause: event id of the record; None for control records.
         at: append time of the record, epoch ms; `emittedAt` of everything it causes (X10).
+        trace: what the rules tell their decisions to; None = nobody asks (X21).
+        live: whether the clock has begun to run on this partition; before, no message is due to anybody (D-33).
     """
 
-    __slots__ = ("_emitted_at", "_environment", "_numbers", "_prefix", "at", "cause", "out", "user")
+    __slots__ = ("_emitted_at", "_environment", "_numbers", "_prefix", "at", "cause", "live", "out", "trace", "user")
 
     def __init__(self, out: list[Emission], user: User, environment: str, cause: str | None, at: int) -> None:
         self.out = out
         self.user = user
         self.cause = cause
         self.at = at
+        self.trace: Trace | None = None
+        self.live = True
         self._environment = environment
         self._prefix = f"{user.state.tenant}\0{environment}\0"
         self._emitted_at = instant_text(at)
@@ -86,3 +91,14 @@ class Effects:
 
 MakeEffects = Callable[[list[Emission], User, str, str | None, int], Effects]
 """Makes the effects of one record: where emissions go, user, environment, event id, append time."""
+
+
+def traced(trace: Trace) -> MakeEffects:
+    """Return a maker of effects whose rules tell their decisions to `trace`."""
+
+    def make(out: list[Emission], user: User, environment: str, cause: str | None, at: int) -> Effects:
+        effects = Effects(out, user, environment, cause, at)
+        effects.trace = trace
+        return effects
+
+    return make

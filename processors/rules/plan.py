@@ -5,9 +5,9 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+from processors.rules.boost_plan import BoostPlan, by_id, split_boosts
 from schemas.catalog import (
     Achievement,
-    Boost,
     Catalog,
     Filter,
     Frequency,
@@ -18,11 +18,10 @@ from schemas.catalog import (
     Trigger,
 )
 from schemas.derived import SystemRef
-from schemas.instants import format_day, format_instant
+from schemas.instants import format_instant
 from schemas.numbers import MAX_POINTS, SCALE, format_scaled
 from schemas.outcome import (
     AchievementObject,
-    BoostObject,
     LevelObject,
     TriggerObject,
     key_values,
@@ -54,51 +53,27 @@ class TriggerPlan:
 class TimeTriggerPlan(TriggerPlan):
     """A time trigger with its anchor: the latest activation or edit of its interval (P25)."""
 
-    __slots__ = ("alone", "anchor", "interval", "reference", "system")
+    __slots__ = ("anchor", "interval", "reference", "steady", "system")
 
     def __init__(self, plan: TriggerPlan, system: "SystemPlan", anchor_ms: int) -> None:
         self.trigger, self.shown, self.base, self.user_filter = plan.trigger, plan.shown, plan.base, plan.user_filter
         self.threshold, self.length, self.block, self.order = plan.threshold, plan.length, plan.block, plan.order
         self.system = system
         self.anchor = anchor_ms
-        self.alone = True  # no other time trigger moves the same system
+        self.steady = True  # no other time trigger moves the system the other way
         self.interval = plan.trigger.interval_ms
         self.reference = f"{system.key}{_FILTER_SEPARATOR}{plan.trigger.id}"
 
 
-class BoostPlan:
-    """A boost that is switched on, with its object in each status."""
-
-    __slots__ = ("boost", "objects")
-
-    def __init__(self, boost: Boost) -> None:
-        self.boost = boost
-        self.objects = tuple(
-            BoostObject(
-                id=boost.id,
-                name=boost.name,
-                status=status,
-                start=format_day(boost.start_day),
-                end=None if boost.end_day is None else format_day(boost.end_day),
-                multiplier=Raw(format_scaled(boost.multiplier_micro * 1000).encode()),
-                rounding=boost.rounding,
-            )
-            for status in ("scheduled", "active", "finished")
-        )
-
-    def shown(self, local_day: int, utc_day: int) -> BoostObject:
-        """Return the object with its status: by the UTC date, for a user's own boost by the local date (P41)."""
-        boost = self.boost
-        day = utc_day if boost.user_id is None else local_day
-        if day < boost.start_day:
-            return self.objects[0]
-        return self.objects[2 if boost.end_day is not None and day > boost.end_day else 1]
-
-
 class SystemPlan:
-    """An active points system."""
+    """An active points system.
+
+    Attributes:
+        boosts: those of everybody, global or by attributes. user_boosts: those of one user each, by user id (P34).
+    """
 
     __slots__ = (
+        "_applicable",
         "boosts",
         "by_achievement",
         "by_streak",
@@ -110,6 +85,7 @@ class SystemPlan:
         "on_creation",
         "reference",
         "system",
+        "user_boosts",
     )
 
     def __init__(self, system: PointsSystem, created_ms: int) -> None:
@@ -118,12 +94,19 @@ class SystemPlan:
         self.reference = SystemRef(id=system.id, key=system.key)
         self.created_ms = created_ms
         self.limit = MAX_POINTS if system.max_points is None else system.max_points  # P5
-        self.boosts = [BoostPlan(boost) for boost in system.boosts if boost.enabled]  # sorted by id (P42)
+        self.boosts, self.user_boosts = split_boosts(
+            [BoostPlan(system, boost) for boost in system.boosts if boost.enabled]
+        )
+        self._applicable = {user_id: by_id([*self.boosts, *own]) for user_id, own in self.user_boosts.items()}
         self.level_points = [level.points for level in system.levels]
         self.level_objects = [_show_level(level) for level in system.levels]
         self.on_creation: list[TriggerPlan] = []
         self.by_streak: list[TriggerPlan] = []
         self.by_achievement: dict[str, list[TriggerPlan]] = {}
+
+    def boosts_of(self, user_id: str) -> list[BoostPlan]:
+        """Return the boosts that may apply to a user, by id (P34, P42)."""
+        return self._applicable.get(user_id, self.boosts) if self._applicable else self.boosts
 
 
 class AchievementPlan:
@@ -175,8 +158,10 @@ class Plan:
         version: the version's name; `at` the instant it was published (C38), epoch ms.
         metrics: by key, active ones only. systems: active ones by key order.
         counters: ids of the counters with a filter.
+        boosts: those of everybody in all systems. user_boosts: those of one user each, by user id.
         time_triggers: in the order of ticks at one instant (C19, P32).
         anniversaries: active anniversary achievements by years, then id (A31).
+        messages: which messages are due; None = none, and they cost nothing.
     """
 
     def __init__(self, catalog: Catalog, version: str, at: int, previous: "Plan | None" = None) -> None:
@@ -190,6 +175,7 @@ class Plan:
         self.accumulation_since = self._accumulation_since(previous)
         self.accumulates = self.streak.freezes is not None and self.streak.freezes.auto_earn_interval is not None
         self.week_start = self.streak.week_start
+        self.messages = catalog.messages
         self.metric_names = {metric.key: metric for metric in catalog.metrics}
         self.metrics = {metric.key: MetricPlan(metric) for metric in catalog.metrics if metric.status == "active"}
         self.system_created: dict[str, int] = {}
@@ -208,6 +194,11 @@ class Plan:
         for system in sorted(catalog.systems, key=lambda system: system.key):
             self._add_system(system, previous, names)
         self._sort()
+        self.boosts = [boost for system in self.systems.values() for boost in system.boosts]
+        self.user_boosts: dict[str, list[BoostPlan]] = {}
+        for plan in self.systems.values():
+            for user_id, own in plan.user_boosts.items():
+                self.user_boosts.setdefault(user_id, []).extend(own)
         self.counters = frozenset(counter.id for metric in self.metrics.values() for counter in metric.filtered)
 
     def _changed_achievements(self, previous: "Plan | None") -> frozenset[str]:
@@ -330,7 +321,8 @@ class Plan:
         self.composites.sort(key=lambda a: a.id.encode())
         self.anniversaries.sort(key=lambda a: (a.achievement.anniversary_years, a.id.encode()))
         for trigger in self.time_triggers:
-            trigger.alone = sum(other.system is trigger.system for other in self.time_triggers) == 1
+            others = (other.base for other in self.time_triggers if other.system is trigger.system)
+            trigger.steady = all((base > 0) == (trigger.base > 0) for base in others)
         self.time_triggers.sort(key=lambda t: (t.system.created_ms, t.system.system.id.encode(), t.order))
 
     def _show_achievement(self, achievement: Achievement) -> AchievementObject:

@@ -10,7 +10,9 @@ from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
 from processors.rules.filters import matches
 from processors.rules.plan import SystemPlan, TriggerPlan
+from processors.rules.trace_points import NoBoost, PointsTrace
 from processors.rules.user import User
+from schemas.catalog import Boost
 from schemas.derived import Cause, ChangedPoints, LevelChanged, LevelPoints, PointsAwarded, PointsChanged
 from schemas.ids import named_id
 from schemas.instants import DAY_MS, MINUTE_MS, format_day
@@ -83,6 +85,8 @@ def pay(
         entry = _entry(system, total, total - before, UNSET if old_level is new_level else new_level, awards)
         entries[key] = entry
         changes.append((system, entry, old_level))
+        if effects.trace is not None:
+            effects.trace.points.balance(system, before, total, old_level, new_level)
     for system, entry, old_level in changes:
         _announce(user, system, entry, old_level, at_ms, effects, due)
     for system, entry, old_level in changes:
@@ -105,28 +109,36 @@ def _award_all(
     if len(firings) > 1:
         firings.sort(key=lambda firing: firing.order)
     balances = user.state.balances
+    trace = effects.trace.points if effects.trace is not None else None
     awards: list[Award] = []
     for firing in firings:
         trigger = firing.trigger
         base = firing.count * trigger.base
         balance = balances.get(system.key, 0)
         boosts: list[BoostObject] | None = None
+        boosted = base
         if base > 0:
-            amount, boosts = _boosted(user, system, base, at_ms, local_day)
-            amount = min(amount, max(0, system.limit - balance))  # P44
+            boosted, boosts = _boosted(user, system, base, at_ms, local_day, trace)
+            amount = min(boosted, max(0, system.limit - balance))  # P44
         else:
             if trigger.block and cause.type == "event" and trigger.threshold and balance + base < 0:
+                if trace is not None:
+                    trace.award(system, trigger, firing.count, base, base, balance, base, None)
                 raise RejectedError(
                     "out_of_points",
                     f"{system.key}: trigger {trigger.trigger.id} takes {-base}, the balance is {balance}; earn points first",
                 )
             amount = max(base, -balance)  # P45
         if amount == 0:
+            if trace is not None:
+                trace.award(system, trigger, firing.count, base, boosted, balance, amount, None)
             continue  # P47
         balances[system.key] = balance + amount
         award_id = named_id(
             f"{user.state.tenant}\0award\0{user.state.id}\0{cause.id}\0{system.key}\0{trigger.trigger.id}"
         )
+        if trace is not None:
+            trace.award(system, trigger, firing.count, base, boosted, balance, amount, award_id)
         award = Award(
             id=award_id,
             awarded=amount,
@@ -141,19 +153,18 @@ def _award_all(
 
 
 def _boosted(
-    user: User, system: SystemPlan, base: int, at_ms: int, local_day: int
+    user: User, system: SystemPlan, base: int, at_ms: int, local_day: int, trace: PointsTrace | None
 ) -> tuple[int, list[BoostObject] | None]:
     """Return base times the applicable boosts, computed exactly and rounded once (P34-P41)."""
     shown: list[BoostObject] | None = None
     product, scale = base, 1
     rounding = "up"
-    for plan in system.boosts:
+    for plan in system.boosts_of(user.state.id):
         boost = plan.boost
-        if local_day < boost.start_day or (boost.end_day is not None and local_day > boost.end_day):
-            continue
-        if boost.user_id is not None and boost.user_id != user.state.id:
-            continue
-        if not matches(boost.user_attributes, user.state.attributes):
+        why_not = _why_not(boost, user, local_day)
+        if trace is not None:
+            trace.boost(system, boost, user, local_day, why_not)
+        if why_not is not None:
             continue
         product *= boost.multiplier_micro
         scale *= _MICRO
@@ -163,11 +174,22 @@ def _boosted(
         shown.append(plan.shown(local_day, at_ms // DAY_MS))
     if shown is None:
         return base, None
+    if trace is not None:
+        trace.product(product, scale, rounding)
     if rounding == "down":
         return product // scale, shown
     if rounding == "nearest":
         return (2 * product + scale) // (2 * scale), shown
     return -(-product // scale), shown
+
+
+def _why_not(boost: Boost, user: User, local_day: int) -> NoBoost | None:
+    """Return why a boost does not apply on a local day, None if it does (P34, P35)."""
+    if local_day < boost.start_day:
+        return "not_begun"
+    if boost.end_day is not None and local_day > boost.end_day:
+        return "over"
+    return None if matches(boost.user_attributes, user.state.attributes) else "user_filter"
 
 
 def _entry(
@@ -275,10 +297,15 @@ def _announce(
     if now >= window.until and not window.awards:
         _emit_changed(user, system, window, entry.awards, at_ms, effects, cause_of(entry) if due else None)
         window.until = now + THROTTLE_MS
+        if effects.trace is not None:
+            effects.trace.points.notice(system, "sent", entry.added, len(entry.awards), window.until)
         return
     user.due = UNSET
     window.awards.extend(Raw(_encode(award)) for award in entry.awards)
-    if len(window.awards) > MAX_COLLECTED_AWARDS:
+    full = len(window.awards) > MAX_COLLECTED_AWARDS
+    if effects.trace is not None:
+        effects.trace.points.notice(system, "full" if full else "held", window.added, len(window.awards), window.until)
+    if full:
         awards = [_award_decoder.decode(raw) for raw in window.awards]
         _emit_changed(user, system, window, awards, at_ms, effects, cause_of(entry) if due else None)
         window.until = now + THROTTLE_MS
@@ -322,6 +349,8 @@ def _emit_changed(
 def close_window(user: User, system: SystemPlan, effects: Effects, ended: int) -> None:
     """A throttle window ends with awards collected: emit them and open the next one (L32, C23)."""
     window = user.state.windows[system.key]
+    if effects.trace is not None:
+        effects.trace.points.window(system, ended, window.added, len(window.awards))
     awards = [_award_decoder.decode(raw) for raw in window.awards]
     _emit_changed(user, system, window, awards, ended, effects, "window")
     window.until = ended + THROTTLE_MS

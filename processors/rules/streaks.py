@@ -13,13 +13,14 @@ from processors.rules.user import User
 from processors.rules.zones import Zone
 from schemas.catalog import FREQUENCIES, Frequency
 from schemas.derived import Meta, StreakLost, StreakMoved
-from schemas.instants import format_day
-from schemas.state import Chain, Row, SettledPeriod
+from schemas.instants import SECOND_MS, format_day
+from schemas.state import USED_FREEZE, USED_PAUSE, Chain, Row, SettledPeriod
 
 HISTORY_ROWS: Final = {"daily": 92, "weekly": 54, "monthly": 24}
 """Settled rows kept for restore (S72)."""
 
 _DAILY: Final = FREQUENCIES.index("daily")
+_USED: Final = {"frozen": USED_FREEZE, "paused": USED_PAUSE}
 
 
 def is_idle(chain: Chain) -> bool:
@@ -88,13 +89,16 @@ def _settle(user: User, plan: Plan, index: int, outcome: Outcome, at_ms: int, ef
     user.streaks_changed()
     frequency = FREQUENCIES[index]
     start, before = chain.start, chain.length
+    if effects.trace is not None:
+        after = 0 if outcome == "lost" else before
+        effects.trace.settled(plan, frequency, start, at_ms, outcome, before, after)
     chain.settled = SettledPeriod(start, chain.sums, chain.met, before, chain.started, outcome == "frozen")
     if outcome == "lost":
         chain.length, chain.started, chain.extended_at = 0, None, None  # S25
     chain.start, chain.sums, chain.met, chain.met_at = next_start(frequency, start), {}, False, None
     chain.reset = False
     if chain.length:
-        _remember(user, index, Row(start, chain.length, chain.started))
+        _remember(user, index, Row(start, chain.length, chain.started, _USED.get(outcome, 0)))
     entity = f"{frequency}\0{start}"
     if outcome == "lost" and frequency == plan.frequency:
         meta = Meta(frequency=frequency, cause="settlement", reason="missed", period_start=format_day(start))
@@ -129,6 +133,15 @@ def _roll(chain: Chain, frequency: Frequency, start: int, week_start: int) -> No
     before = period_start(frequency, start - 1, week_start)
     chain.settled = SettledPeriod(before, chain.sums if before == chain.start else {}, False, 0, None)
     chain.start, chain.sums = start, {}
+
+
+def settled_until(plan: Plan, append_ms: int, reached_ms: int) -> int:
+    """Return the instant up to which a record lets periods be settled: its append time, or less with a delay (S9).
+
+    `reached_ms` is the record's effectiveAt.
+    """
+    delay = plan.streak.settle_delay_seconds
+    return max(append_ms - delay * SECOND_MS, reached_ms) if delay else append_ms
 
 
 def roll_idle(user: User, plan: Plan, at_ms: int) -> None:
@@ -188,7 +201,7 @@ def count_event(
         open_chains(user, plan, effects.at)  # the settings are younger than the user
     wanted, needs_all = user.goals or goals(user, plan)
     grown: tuple[int, int] | None = None
-    open_day = local_day if created else user.zone.reached_day(effects.at)
+    open_day = local_day if created else user.zone.reached_day(settled_until(plan, effects.at, at_ms))
     for index, chain in enumerate(user.state.chains):
         frequency = FREQUENCIES[index]
         period = local_day if index == _DAILY else period_start(frequency, local_day, plan.week_start)
@@ -197,19 +210,27 @@ def count_event(
             if chain.start < current:
                 _roll(chain, frequency, current, plan.week_start)
         if period == chain.start:
-            sums = chain.sums
+            sums, met = chain.sums, chain.met
             sums[metric] = sums.get(metric, 0) + value
-            if not chain.met and _is_met(sums, wanted, needs_all):
+            meets = not met and _is_met(sums, wanted, needs_all)
+            if effects.trace is not None:
+                effects.trace.period(plan, frequency, period, "open", sums, wanted, needs_all, met, met or meets)
+            if meets:
                 before = chain.length
                 _extend(chain, local_day, at_ms)
                 grown = _announce(user, plan, index, period, before, at_ms, "event", effects) or grown
         elif chain.settled is not None and period == chain.settled.start and not chain.settled.met:
             sums = chain.settled.sums
             sums[metric] = sums.get(metric, 0) + value
-            if _is_met(sums, wanted, needs_all):
+            meets = _is_met(sums, wanted, needs_all)
+            if effects.trace is not None:
+                effects.trace.period(plan, frequency, period, "last_settled", sums, wanted, needs_all, False, meets)
+            if meets:
                 before = chain.length
                 _repair(user, plan, index, chain.settled, local_day, at_ms, effects)
                 grown = _announce(user, plan, index, period, before, at_ms, "late_event", effects) or grown
+        elif effects.trace is not None:
+            effects.trace.older_period(frequency, period)
         # else met long ago, or older than the last settled period: totals only (S66)
     return grown
 
@@ -258,6 +279,8 @@ def _announce(
     user.streaks_changed()
     if chain.length > chain.longest:
         chain.longest, chain.longest_at = chain.length, at_ms
+    if effects.trace is not None:
+        effects.trace.streak(plan, frequency, period, cause, before, chain.length)
     grown: tuple[int, int] | None = None
     if frequency == plan.frequency:
         grown = before, chain.length

@@ -31,26 +31,36 @@ Named = tuple[str, str]
 """Tenant and version of a catalog."""
 
 
-class LogSource(Protocol):
-    """An input log that can be read as often as needed, in the order of each partition.
+class LogFacts(Protocol):
+    """What a fold must know of a log before its first record.
 
     Attributes:
         topic: full name of the input topic; part of default event ids (X4).
         partitions: number of partitions; None = not known, the placement of keys is not checked.
         token: control token of the log's control records, None = not checked.
-        total: number of records, for a progress bar; of a topic an upper bound.
         versions: catalogs that the log brings, by order of first mention. missing: named, but never published.
+        unnamed: versions whose switches come without `config`, and their instants, epoch ms: the given catalog.
         tenants: all that records name. brings_catalogs: whether the log says itself what is in force at its beginning.
     """
 
     topic: str
     partitions: int | None
     token: str | None
-    total: int
     versions: list[CatalogRecord]
     missing: list[Named]
+    unnamed: list[tuple[Named, int]]
     tenants: set[str]
     brings_catalogs: bool
+
+
+class LogSource(LogFacts, Protocol):
+    """An input log that can be read as often as needed, in the order of each partition.
+
+    Attributes:
+        total: number of records, for a progress bar; of a topic an upper bound.
+    """
+
+    total: int
 
     def records(self, partitions: Collection[int] | None = None) -> Iterator[LogRecord]:
         """Yield the records from the beginning, of some partitions or of all."""
@@ -75,7 +85,6 @@ class FileSource:
         self.versions: list[CatalogRecord] = []
         self.missing: list[Named] = []
         self.unnamed: list[tuple[Named, int]] = []
-        """Versions whose switches come without `config`, and their instants, epoch ms."""
         self.tenants: set[str] = {""}
         self.brings_catalogs = False
         self._path = path
@@ -200,6 +209,7 @@ class TopicSource:
         self.topic = full_name(EVENTS, settings.prefix)
         self.token: str | None = settings.control_token or None
         self.missing: list[Named] = []
+        self.unnamed: list[tuple[Named, int]] = []
         self.brings_catalogs = True
         self.begins: dict[int, int] = {}
         self.ends: dict[int, int] = {}
