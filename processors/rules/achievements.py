@@ -1,11 +1,12 @@
 """Which achievements a record completes, in the order F6 (achievements.md)."""
 
+from processors.rules import texts
 from processors.rules.effects import Effects, instant_text
 from processors.rules.filters import matches
 from processors.rules.plan import AchievementPlan, CounterPlan, Plan
 from processors.rules.user import User
 from schemas.catalog import FREQUENCIES
-from schemas.derived import AchievementBackdated, AchievementCompleted
+from schemas.derived import AchievementBackdated
 from schemas.ids import derived_id
 
 
@@ -67,10 +68,8 @@ def complete(
             done.append(achievement)
             effects.emit(
                 "achievement.completed",
-                AchievementCompleted(
-                    user=user.shown(),
-                    achievement=achievement.show(instant_text(at_ms)),
-                    completion_id=completion_id(user, achievement.id),
+                texts.achievement_completed(
+                    user.shown_json(), achievement.show_json(instant_text(at_ms)), completion_id(user, achievement.id)
                 ),
                 at_ms,
             )

@@ -5,25 +5,24 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+from processors.rules.catalog_views import boost_json, level_json, system_json
+from processors.rules.texts import to_json
 from schemas.catalog import (
     Achievement,
     Boost,
     Catalog,
     Filter,
     Frequency,
-    Level,
     Metric,
     PointsSystem,
     StreakSettings,
     Trigger,
 )
 from schemas.derived import SystemRef
-from schemas.instants import format_day, format_instant
+from schemas.instants import format_instant
 from schemas.numbers import MAX_POINTS, SCALE, format_scaled
 from schemas.outcome import (
     AchievementObject,
-    BoostObject,
-    LevelObject,
     TriggerObject,
     key_values,
 )
@@ -37,11 +36,11 @@ _FILTER_SEPARATOR: Final = "\0"
 class TriggerPlan:
     """A trigger with what firing it needs."""
 
-    __slots__ = ("base", "block", "length", "order", "shown", "threshold", "trigger", "user_filter")
+    __slots__ = ("base", "block", "length", "order", "shown_json", "threshold", "trigger", "user_filter")
 
     def __init__(self, trigger: Trigger, kind: int, created_ms: int, shown: TriggerObject) -> None:
         self.trigger = trigger
-        self.shown = shown
+        self.shown_json = to_json(shown)
         self.base = trigger.points
         self.user_filter = trigger.user_attributes
         self.threshold = trigger.metric_threshold * SCALE
@@ -57,7 +56,8 @@ class TimeTriggerPlan(TriggerPlan):
     __slots__ = ("alone", "anchor", "interval", "reference", "system")
 
     def __init__(self, plan: TriggerPlan, system: "SystemPlan", anchor_ms: int) -> None:
-        self.trigger, self.shown, self.base, self.user_filter = plan.trigger, plan.shown, plan.base, plan.user_filter
+        self.trigger, self.shown_json, self.base = plan.trigger, plan.shown_json, plan.base
+        self.user_filter = plan.user_filter
         self.threshold, self.length, self.block, self.order = plan.threshold, plan.length, plan.block, plan.order
         self.system = system
         self.anchor = anchor_ms
@@ -73,20 +73,9 @@ class BoostPlan:
 
     def __init__(self, boost: Boost) -> None:
         self.boost = boost
-        self.objects = tuple(
-            BoostObject(
-                id=boost.id,
-                name=boost.name,
-                status=status,
-                start=format_day(boost.start_day),
-                end=None if boost.end_day is None else format_day(boost.end_day),
-                multiplier=Raw(format_scaled(boost.multiplier_micro * 1000).encode()),
-                rounding=boost.rounding,
-            )
-            for status in ("scheduled", "active", "finished")
-        )
+        self.objects = boost_json(boost)
 
-    def shown(self, local_day: int, utc_day: int) -> BoostObject:
+    def shown_json(self, local_day: int, utc_day: int) -> str:
         """Return the object with its status: by the UTC date, for a user's own boost by the local date (P41)."""
         boost = self.boost
         day = utc_day if boost.user_id is None else local_day
@@ -96,7 +85,11 @@ class BoostPlan:
 
 
 class SystemPlan:
-    """An active points system."""
+    """An active points system.
+
+    `levels_json` and `level_keys` belong to `level_points`, which rise; `shown_json` is the beginning of the object that
+    events show, without total and closing brace.
+    """
 
     __slots__ = (
         "boosts",
@@ -104,23 +97,29 @@ class SystemPlan:
         "by_streak",
         "created_ms",
         "key",
-        "level_objects",
+        "key_json",
+        "level_keys",
         "level_points",
+        "levels_json",
         "limit",
         "on_creation",
-        "reference",
+        "reference_json",
+        "shown_json",
         "system",
     )
 
     def __init__(self, system: PointsSystem, created_ms: int) -> None:
         self.system = system
         self.key = system.key
-        self.reference = SystemRef(id=system.id, key=system.key)
+        self.key_json = to_json(system.key)
+        self.reference_json = to_json(SystemRef(id=system.id, key=system.key))
+        self.shown_json = system_json(system)
         self.created_ms = created_ms
         self.limit = MAX_POINTS if system.max_points is None else system.max_points  # P5
         self.boosts = [BoostPlan(boost) for boost in system.boosts if boost.enabled]  # sorted by id (P42)
         self.level_points = [level.points for level in system.levels]
-        self.level_objects = [_show_level(level) for level in system.levels]
+        self.level_keys = [level.key for level in system.levels]
+        self.levels_json = [level_json(level) for level in system.levels]
         self.on_creation: list[TriggerPlan] = []
         self.by_streak: list[TriggerPlan] = []
         self.by_achievement: dict[str, list[TriggerPlan]] = {}
@@ -142,6 +141,10 @@ class AchievementPlan:
         """Return the object with `achievedAt`."""
         return msgspec.structs.replace(self.shown, achieved_at=achieved_at)
 
+    def show_json(self, achieved_at: str) -> str:
+        """Return the same as JSON."""
+        return to_json(self.show(achieved_at))
+
 
 class CounterPlan:
     """One counter of a metric (C and W of P12): an event filter, and what watches it. `id` keys it in the state."""
@@ -158,11 +161,12 @@ class CounterPlan:
 class MetricPlan:
     """An active metric; the unfiltered counter is the total and always there."""
 
-    __slots__ = ("blocks", "filtered", "id", "key", "total")
+    __slots__ = ("blocks", "filtered", "id_json", "key", "key_json", "total")
 
     def __init__(self, metric: Metric) -> None:
-        self.id = metric.id
+        self.id_json = to_json(metric.id)
         self.key = metric.key
+        self.key_json = to_json(metric.key)
         self.total = CounterPlan(metric.key, ())
         self.filtered: list[CounterPlan] = []
         self.blocks = False  # some trigger of it may refuse the event (P46)
@@ -376,14 +380,3 @@ class Plan:
             created=format_instant(created),
             updated=format_instant(updated),
         )
-
-
-def _show_level(level: Level) -> LevelObject:
-    return LevelObject(
-        id=level.id,
-        key=level.key,
-        name=level.name,
-        description=level.description,
-        badge_url=level.badge_url,
-        points=level.points,
-    )

@@ -5,7 +5,7 @@ from collections import Counter as Tally
 from typing import Final
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from processors.rules import apply, calls, timers
 from processors.rules.decode import loose_fields
@@ -220,7 +220,7 @@ class UserRecords:
         """Report a refused record on both topics (C34); it leaves no trace in state (T10)."""
         self._counters[f"rejected.{error.reason}"] += 1
         out.append(rejected(request.record, self._settings.topic, error))
-        self._answer(request, out, apply.Applied(error.status, None), error.reason)
+        self._answer(request, out, apply.Applied(error.status, ""), error.reason)
 
     def _answer(self, request: _Request, out: list[Emission], applied: apply.Applied, reason: str | None) -> None:
         """Emit the outcome record (X12)."""
@@ -235,7 +235,7 @@ class UserRecords:
             effective_at=UNSET if reason is not None else instant_text(request.at),
             status=applied.status,
             reason=UNSET if reason is None else reason,
-            outcome=UNSET if applied.outcome is None else applied.outcome,
+            outcome=Raw(applied.outcome.encode()) if applied.outcome else UNSET,
             issues=applied.issues,
         )
         out.append(Emission(OUTCOMES, request.key, _encode(data)))
