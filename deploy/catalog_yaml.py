@@ -13,15 +13,13 @@ from typing import Any, Final
 import yaml
 
 from schemas.catalog import Catalog
-from schemas.catalog_file import CatalogError, Issue, load_catalog
+from schemas.catalog_file import Issue, load_catalog
 
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 """Largest catalog file; a published one must fit a record of 11 MB."""
 
 MAX_NODES: Final = 1_000_000
 """Values of a file after its aliases are followed; a bound on what few lines can expand to."""
-
-_NEXT_VERSION: Final = "the next version of Plaudit"
 
 
 class CatalogFileError(Exception):
@@ -129,27 +127,8 @@ def load_file(path: Path, *, tenant: str = "") -> tuple[Any, Catalog, list[Issue
 
     Raises:
         CatalogFileError: it cannot be read.
-        CatalogError: with every mistake, and everything that this version does not carry out.
+        CatalogError: with every mistake.
     """
     config = read_config(path)
     catalog, warnings = load_catalog(config, tenant=tenant)
-    missing = unsupported(catalog)
-    if missing:
-        raise CatalogError(missing)
     return config, catalog, warnings
-
-
-def unsupported(catalog: Catalog) -> list[Issue]:
-    """Return what the catalog asks for and this version of the program does not carry out yet: one issue each.
-
-    Such a catalog must not be published: it would be in force with these settings ignored.
-    """
-    return [
-        Issue(
-            f"achievements[{index}].trigger",
-            f"achievements of type 'anniversary' ({achievement.id!r}) are not carried out before {_NEXT_VERSION}; "
-            "leave it out or set status: inactive",
-        )
-        for index, achievement in enumerate(catalog.achievements)
-        if achievement.trigger == "anniversary" and achievement.status != "inactive"
-    ]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DIRECTORY: Final = Path(__file__).with_name("queries")
 
 _PARAMETERS: Final = "parameters: "
-_PARAMETER = re.compile(r"(\w+) (\w+)(?: = (?:'([^']*)'|(\d+)))?")
+_PARAMETER = re.compile(r"(\w+) (\w+(?:\(\w+\))?)(?: = (?:'([^']*)'|(\d+)))?")
 
 
 class Parameter(msgspec.Struct, frozen=True):

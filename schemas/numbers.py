@@ -1,6 +1,7 @@
 """Exact numbers (N1-N5, C30): metric values are integers scaled by 10^9; a float never touches them."""
 
 import re
+from decimal import Decimal
 from typing import Final
 
 FRACTION_DIGITS: Final = 9
@@ -78,3 +79,8 @@ def format_scaled(value: int) -> str:
     if not fraction:
         return f"{sign}{whole}"
     return f"{sign}{whole}.{fraction:09d}".rstrip("0")
+
+
+def exact(value: int) -> Decimal:
+    """Return a scaled integer as the number it stands for, for showing."""
+    return Decimal(format_scaled(value))

@@ -86,7 +86,8 @@ class UserState(msgspec.Struct, array_like=True, gc=False):
     record (X5). `totals` is by metric key, `counters` by counter id of the plan, `balances` by system key,
     `completions` by achievement id, `time_triggers` by trigger reference, `windows` by system key. `freezes` is the balance
     (S37), `freeze_anchor` the instant accumulation counts from and `freeze_next` its next due day (S42). The `streak_` fields
-    are preferences; None = the setting of the account (S79).
+    are preferences; None = the setting of the account (S79). `anniversary_day` is the local day up to which anniversaries are
+    done (A31).
     """
 
     tenant: str
@@ -117,6 +118,7 @@ class UserState(msgspec.Struct, array_like=True, gc=False):
     streak_mode: str | None = None
     streak_goals: list[tuple[str, int]] | None = None
     streak_days_off: list[int] | None = None
+    anniversary_day: int | None = None
 
 
 class PartitionState(msgspec.Struct, array_like=True, gc=False):

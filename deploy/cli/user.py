@@ -1,12 +1,14 @@
 """`plaudit user`: one user from the tables (X17)."""
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from deploy.cli.support.errors import DONE
 from deploy.cli.support.options import tenant_option
+from deploy.cli.support.streak_history import HISTORY_PERIODS, MAX_HISTORY_PERIODS, read_streak
 
 if TYPE_CHECKING:
     from deploy.cli.support.clickhouse import ClickHouse
@@ -30,8 +32,16 @@ Examples:
 )
 @click.argument("user_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with the latest 100 awards.")
+@click.option(
+    "--history",
+    "periods",
+    type=click.IntRange(1, MAX_HISTORY_PERIODS),
+    default=HISTORY_PERIODS,
+    show_default=True,
+    help="Periods of the streak to show, the open one included.",
+)
 @tenant_option
-def command(user_id: str, as_json: bool, tenant: str) -> int:
+def command(user_id: str, as_json: bool, periods: int, tenant: str) -> int:
     """Show the user ID: metrics, balances and levels, streak, achievements, latest awards. Exit code 4 if unknown."""
     from deploy.cli.support.clickhouse import ClickHouse
     from deploy.cli.support.errors import MissingError
@@ -42,7 +52,7 @@ def command(user_id: str, as_json: bool, tenant: str) -> int:
     with servers(kafka=not settings.clickhouse_url, clickhouse=True) as found:
         kafka = found.kafka or settings.kafka_bootstrap
         catalog = asyncio.run(_catalog(kafka, settings.prefix, tenant)) if kafka else None
-        shown = read_user(ClickHouse(found.clickhouse, settings.database), user_id, tenant, catalog)
+        shown = read_user(ClickHouse(found.clickhouse, settings.database), user_id, tenant, catalog, periods)
     if shown is None:
         where = f" of tenant {tenant!r}" if tenant else ""
         raise MissingError(
@@ -70,8 +80,10 @@ async def _catalog(bootstrap: str, prefix: str, tenant: str) -> "Catalog | None"
         return None
 
 
-def read_user(clickhouse: "ClickHouse", user_id: str, tenant: str, catalog: "Catalog | None") -> dict[str, Any] | None:
-    """Return the document of X17, None if the user is unknown."""
+def read_user(
+    clickhouse: "ClickHouse", user_id: str, tenant: str, catalog: "Catalog | None", periods: int
+) -> dict[str, Any] | None:
+    """Return the document of X17 with `periods` rows of `streakHistory`, None if the user is unknown."""
     given = {"user": user_id, "tenant": tenant}
     users = clickhouse.rows(
         f"SELECT user_id, name, tz, attributes, control, {_at('created_at')} AS created, {_at('first_event_at')} AS first_event, "
@@ -109,7 +121,7 @@ def read_user(clickhouse: "ClickHouse", user_id: str, tenant: str, catalog: "Cat
         },
         "metrics": {row["metric_key"]: row["total"] for row in totals},
         "points": _points(balances, catalog),
-        "streak": _streak(clickhouse, given, catalog),
+        "streak": read_streak(clickhouse, given, catalog, user["tz"], time.time_ns() // 1_000_000, periods),
         "achievements": [
             {"id": row["achievement_id"], **_key(row["achievement_id"], catalog), "achievedAt": row["at"]}
             for row in completions
@@ -152,35 +164,6 @@ def _points(balances: list[dict[str, Any]], catalog: "Catalog | None") -> dict[s
     return found
 
 
-def _streak(clickhouse: "ClickHouse", given: dict[str, str], catalog: "Catalog | None") -> dict[str, Any]:
-    """Return the streak of the active frequency in the form of reads (S28-S34), with the longest ever."""
-    from processors.rules.periods import next_start
-    from schemas.instants import format_day, parse_day
-
-    frequency = catalog.streak.frequency if catalog is not None and catalog.streak is not None else "daily"
-    rows = clickhouse.rows(
-        f"SELECT length, toString(started) AS begun, {_at('extended_at')} AS extended, toString(period_start) AS first, "
-        f"period_met, longest FROM streak_state {_WHERE} AND frequency = {{frequency:String}}",
-        frequency=frequency,
-        **given,
-    )
-    row: dict[str, Any] = rows[0] if rows else {"length": 0, "longest": 0}
-    streak = {"length": row["length"], "frequency": frequency, "longest": row["longest"]}
-    if not row["length"]:
-        return {**streak, "started": None, "periodStart": None, "periodEnd": None, "expires": None, "extended": None}
-    start = parse_day(row["first"])
-    following = next_start(frequency, start)
-    expires = next_start(frequency, following) if row["period_met"] else following  # S31
-    return {
-        **streak,
-        "started": row["begun"],
-        "periodStart": row["first"],
-        "periodEnd": format_day(following - 1),
-        "expires": format_day(expires - 1),
-        "extended": row["extended"],
-    }
-
-
 def _print(shown: dict[str, Any], catalog: "Catalog | None") -> None:
     from deploy.cli.support.console import table
 
@@ -195,7 +178,8 @@ def _print(shown: dict[str, Any], catalog: "Catalog | None") -> None:
     points = [[key, str(entry["total"]), entry["level"] or "-"] for key, entry in shown["points"].items()]
     table(["points", "total", "level"], points, [False, True])
     running = f", expires {streak['expires']}" if streak["length"] else ""
-    print(f"\n{streak['frequency']} streak: {streak['length']}{running}; longest {streak['longest']}\n")
+    print(f"\n{streak['frequency']} streak: {streak['length']}{running}; longest {streak['longest']}")
+    print("  ".join(f"{row['periodStart'][5:]}: {row['length']}{_mark(row)}" for row in streak["streakHistory"]) + "\n")
     done = [[names.get(one["id"], one["id"]), one["achievedAt"]] for one in shown["achievements"]]
     table(["achievement", "achieved"], done)
     print()
@@ -215,3 +199,7 @@ def _print(shown: dict[str, Any], catalog: "Catalog | None") -> None:
         awards,
         [False, False, True, True],
     )
+
+
+def _mark(row: dict[str, Any]) -> str:
+    return " frozen" if row.get("usedFreeze") else " paused" if row["usedPause"] else " reset" if row["resetAt"] else ""

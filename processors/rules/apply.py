@@ -5,14 +5,16 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from processors.rules import achievements, freezes, streak_views, streaks, texts, timers
+from processors.rules import achievements, anniversaries, freezes, streak_views, streaks, texts, timers
 from processors.rules.decode import check_depth
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
 from processors.rules.filters import matches, undeclared
+from processors.rules.firings import creation_firings, fire_achievements, fire_streak
 from processors.rules.memory import Memory, digest
-from processors.rules.plan import AchievementPlan, CounterPlan, MetricPlan, Plan, TriggerPlan
+from processors.rules.plan import AchievementPlan, CounterPlan, MetricPlan, Plan
 from processors.rules.points import Firing, Firings, crossed, pay
+from processors.rules.tallies import Tallies
 from processors.rules.user import User, check_form, check_user, new_state, touch, update_profile
 from processors.rules.zones import zone_of
 from schemas.derived import Cause, UserUpserted
@@ -33,13 +35,15 @@ class Applied(msgspec.Struct, frozen=True, gc=False):
     """What applying a record gave.
 
     `status` is as the HTTP call would answer, `outcome` JSON of an EventOutcome, CompletionOutcome or IdentifyOutcome, empty
-    if there is none, `issues` those of a request, `forgotten` how many idempotency keys had to be forgotten for it.
+    if there is none, `issues` those of a request, `forgotten` how many idempotency keys had to be forgotten for it, `tallied`
+    tells whether the tallies had room for the event.
     """
 
     status: int
     outcome: str
     forgotten: int = 0
     issues: list[Issue] | UnsetType = UNSET
+    tallied: bool = True
 
 
 class CheckedEvent(msgspec.Struct, frozen=True, gc=False):
@@ -117,8 +121,10 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
     if given == user.given:
         return
     state = user.state
+    signed_up, zone_before = state.sign_up_date, state.tz
     changed = update_profile(user, given, at_ms)
-    if given.tz is not UNSET and given.tz != state.tz:
+    moved = given.tz is not UNSET and given.tz != state.tz
+    if given.tz is not UNSET and moved:
         if not created:
             streaks.change_zone(user, plan, zone_of(given.tz), effects.at, effects)
         state.tz = given.tz
@@ -127,11 +133,18 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
             freezes.zone_changed(user, plan, effects.at, effects)
         changed = True
     if created or changed:
+        if effects.trace is not None:
+            effects.trace.user(user, zone_before, created=created)
         effects.emit("user.upserted", UserUpserted(user=user.shown()), at_ms)
     if created:
         streaks.open_chains(user, plan, at_ms)
         timers.schedule(user, plan)
         freezes.grant_initial(user, plan, at_ms, effects)
+    if plan.anniversaries:
+        if state.sign_up_date != signed_up:
+            achievements.backdate_anniversaries(user, plan, at_ms, effects)
+        elif moved and not created:
+            timers.complete_anniversaries(user, plan, user.zone.reached_day(effects.at), effects.at, effects)
     user.given = given
 
 
@@ -157,16 +170,16 @@ def apply_event(
         remembered = digest(metric.key, key)
         original = memory.keys.get(remembered)
         if original is not None:
-            return _replay(user, checked, original, plan)
+            return _replay(user, checked, original, plan, effects)
     counter = state.totals.get(metric.key)
     if abs((counter.total if counter else 0) + checked.value) > MAX_TOTAL:
         raise RejectedError(
             "total_out_of_range", f"the total of {metric.key} would pass 10^18; correct it with a negative value"
         )
     upsert(user, checked.given, plan, at_ms, effects, created=created)
-    local_day = user.zone.day(at_ms)
-    firings = creation_firings(user, plan) if created else {}
-    reached = _count(user, checked, firings)
+    local_day = _local_day(user, at_ms, effects)
+    firings = creation_firings(user, plan, effects) if created else {}
+    reached = _count(user, checked, firings, effects)
     total = format_scaled(state.totals[metric.key].total)
     event_id_json = effects.cause_json
     key_json = texts.to_json(key) if key else ""
@@ -185,23 +198,44 @@ def apply_event(
     )
     grown = streaks.count_event(user, plan, metric.key, checked.value, local_day, at_ms, effects, created=created)
     if grown is not None:
-        _fire_streak(user, plan, grown, firings)
-        reached = reached + achievements.reached_by_streak(user, plan, *grown)
+        fire_streak(user, plan, grown, firings, effects)
+        reached = reached + achievements.reached_by_streak(user, plan, *grown, effects)
+    if plan.anniversaries:
+        reached = reached + anniversaries.missed(user, plan, local_day)
     done = achievements.complete(user, plan, reached, at_ms, effects)
     if done:
-        fire_achievements(user, plan, done, firings)
+        fire_achievements(user, plan, done, firings, effects)
     points = ""
     if firings:
         points = pay(user, plan.systems, firings, at_ms, local_day, Cause(type="event", id=event_id), effects)
+    # nothing refuses the event from here on: the tallies need no undoing
+    tallied = not checked.attributes or _tally(user, checked)
     forgotten = memory.keys.add(remembered, event_id) if memory is not None else 0
     shown = ",".join([achievement.show_json(instant_text(at_ms)) for achievement in done]) if done else ""
     streak = streak_views.answer(user, plan, extended=grown is not None)
     outcome = texts.event_outcome(event_id_json, metric.id_json, total, shown, streak, points, key_json, replayed=False)
-    return Applied(201, outcome, forgotten)
+    return Applied(201, outcome, forgotten, tallied=tallied)
 
 
-def _replay(user: User, checked: CheckedEvent, original: str, plan: Plan) -> Applied:
+def _tally(user: User, checked: CheckedEvent) -> bool:
+    """Remember an event with attributes for filters that a later catalog may bring (P12)."""
+    if user.tallies is None:
+        user.tallies = Tallies()
+    return user.tallies.add(checked.metric.key, checked.attributes, checked.value)
+
+
+def _local_day(user: User, at_ms: int, effects: Effects) -> int:
+    """Return the local date an event counts for (S7)."""
+    local_day = user.zone.day(at_ms)
+    if effects.trace is not None:
+        effects.trace.local_date(user, at_ms, local_day)
+    return local_day
+
+
+def _replay(user: User, checked: CheckedEvent, original: str, plan: Plan, effects: Effects) -> Applied:
     """Answer a repeat of an idempotency key: nothing moves (I4-I7, R12)."""
+    if effects.trace is not None:
+        effects.trace.repeat(checked.idempotency_key, original)
     counter = user.state.totals.get(checked.metric.key)
     outcome = texts.event_outcome(
         texts.to_json(original),
@@ -216,22 +250,24 @@ def _replay(user: User, checked: CheckedEvent, original: str, plan: Plan) -> App
     return Applied(202, outcome)
 
 
-def _count(user: User, checked: CheckedEvent, firings: Firings) -> list[AchievementPlan]:
+def _count(user: User, checked: CheckedEvent, firings: Firings, effects: Effects) -> list[AchievementPlan]:
     """Move the total, counters and high-water marks (step 6); collect metric triggers and achievements."""
     state, metric, value = user.state, checked.metric, checked.value
     counter = state.totals.get(metric.key)
     if counter is None:
         counter = state.totals[metric.key] = Counter()
-    reached = _move(user, metric.total, counter, value, firings)
+    reached = _move(user, metric.total, counter, value, firings, effects)
     if metric.filtered:
         several = bool(reached)
         for plan in metric.filtered:
             if not matches(plan.filter, checked.attributes):
+                if effects.trace is not None:
+                    effects.trace.passed_over(plan, checked.attributes)
                 continue  # P15
             counter = state.counters.get(plan.id)
             if counter is None:
                 counter = state.counters[plan.id] = Counter()
-            more = _move(user, plan, counter, value, firings)
+            more = _move(user, plan, counter, value, firings, effects)
             if more:
                 reached, several = reached + more, True
         if several:
@@ -239,48 +275,27 @@ def _count(user: User, checked: CheckedEvent, firings: Firings) -> list[Achievem
     return reached
 
 
-def _move(user: User, plan: CounterPlan, counter: Counter, value: int, firings: Firings) -> list[AchievementPlan]:
+def _move(
+    user: User, plan: CounterPlan, counter: Counter, value: int, firings: Firings, effects: Effects
+) -> list[AchievementPlan]:
     """Move one counter and its high-water mark; a multiple is paid once (P12-P17)."""
+    trace = effects.trace
+    before = counter.high
     counter.total += value
-    if counter.total > counter.high:
-        before, after = counter.high, counter.total
+    after = counter.total
+    if after > before:
         counter.high = after
+    if trace is not None:
+        trace.counter(plan, counter, value, before)
+    if after > before:
         for system, trigger in plan.triggers:
             count = crossed(trigger, before, after)
-            if count and matches(trigger.user_filter, user.state.attributes):
+            fires = count > 0 and matches(trigger.user_filter, user.state.attributes)
+            if fires:
                 firings.setdefault(system.key, []).append(Firing(trigger.order, trigger, count))
-    return achievements.reached_by_counter(user, plan, counter.total) if plan.achievements else []
-
-
-def _fire(user: User, system_key: str, trigger: TriggerPlan, count: int, place: int, firings: Firings) -> None:
-    if count and matches(trigger.user_filter, user.state.attributes):
-        kind, _, created, order, identity = trigger.order
-        firings.setdefault(system_key, []).append(Firing((kind, place, created, order, identity), trigger, count))
-
-
-def creation_firings(user: User, plan: Plan) -> Firings:
-    """Fire `user_creation` triggers with the attributes of the first identification (P28, P29)."""
-    firings: Firings = {}
-    for system in plan.systems.values():
-        for trigger in system.on_creation:
-            _fire(user, system.key, trigger, 1, 0, firings)
-    return firings
-
-
-def _fire_streak(user: User, plan: Plan, grown: tuple[int, int], firings: Firings) -> None:
-    """Fire streak triggers for each multiple in (L0, L1] (P19, P21)."""
-    before, after = grown
-    for system in plan.systems.values():
-        for trigger in system.by_streak:
-            _fire(user, system.key, trigger, after // trigger.length - before // trigger.length, 0, firings)
-
-
-def fire_achievements(user: User, plan: Plan, done: list[AchievementPlan], firings: Firings) -> None:
-    """Fire achievement triggers in the order of completion (P22, P32)."""
-    for place, achievement in enumerate(done):
-        for system in plan.systems.values():
-            for trigger in system.by_achievement.get(achievement.id, ()):
-                _fire(user, system.key, trigger, 1, place, firings)
+            if trace is not None:
+                trace.trigger(system.key, trigger, user, count, before, after, fires=fires)
+    return achievements.reached_by_counter(user, plan, after, effects) if plan.achievements else []
 
 
 def create(user_key: bytes, given: UserInput, tenant: str, plan: Plan, at_ms: int, append_ms: int) -> User:

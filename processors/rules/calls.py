@@ -3,10 +3,11 @@
 from msgspec import UNSET
 
 from processors.rules import achievements, freezes, streak_requests, texts
-from processors.rules.apply import Applied, creation_firings, fire_achievements, given_user, upsert
+from processors.rules.apply import Applied, given_user, upsert
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
 from processors.rules.filters import matches
+from processors.rules.firings import creation_firings, fire_achievements
 from processors.rules.plan import Plan
 from processors.rules.points import pay
 from processors.rules.user import User, check_form, check_user
@@ -31,7 +32,7 @@ def apply_identify(
     upsert(user, given, plan, at_ms, effects, created=created)
     points = ""
     if created:
-        firings = creation_firings(user, plan)
+        firings = creation_firings(user, plan, effects)
         cause = Cause(type="identify", id=event_id)
         points = pay(user, plan.systems, firings, at_ms, user.zone.day(at_ms), cause, effects)
     return Applied(200, texts.identify_outcome(user.shown_json(), points))
@@ -86,10 +87,10 @@ def apply_completion(
 ) -> Applied:
     """Complete an API achievement, then composites and points (F8)."""
     upsert(user, given_user(record.user), plan, at_ms, effects, created=created)
-    firings = creation_firings(user, plan) if created else {}
+    firings = creation_firings(user, plan, effects) if created else {}
     called = plan.achievements[plan.by_key[record.achievement].id]
     done = achievements.complete(user, plan, [called], at_ms, effects)
-    fire_achievements(user, plan, done, firings)
+    fire_achievements(user, plan, done, firings, effects)
     cause = Cause(type="completion", id=event_id)
     points = pay(user, plan.systems, firings, at_ms, user.zone.day(at_ms), cause, effects)
     completion = achievements.completion_id(user, called.id)

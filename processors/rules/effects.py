@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from processors.rules.texts import to_json
+from processors.rules.trace import Trace
 from processors.rules.user import User
 from schemas.derived import Meta
 from schemas.emission import Emission
@@ -35,9 +36,10 @@ class Effects:
         cause: event id of the record; None for control records.
         cause_json: the same as JSON.
         at: append time of the record, epoch ms; `emittedAt` of everything it causes (X10).
+        trace: what the rules tell their decisions to; None = nobody asks (X21).
     """
 
-    __slots__ = ("_emitted_at", "_numbers", "_prefix", "_sender", "at", "cause", "cause_json", "out", "user")
+    __slots__ = ("_emitted_at", "_numbers", "_prefix", "_sender", "at", "cause", "cause_json", "out", "trace", "user")
 
     def __init__(self, out: list[Emission], user: User, environment: str, cause: str | None, at: int) -> None:
         state = user.state
@@ -46,6 +48,7 @@ class Effects:
         self.cause = cause
         self.cause_json = "" if cause is None else to_json(cause)
         self.at = at
+        self.trace: Trace | None = None
         self._prefix = f"{state.tenant}\0{environment}\0"
         self._emitted_at = instant_text(at)
         if not user.sender_json:
@@ -91,3 +94,14 @@ class Effects:
 
 MakeEffects = Callable[[list[Emission], User, str, str | None, int], Effects]
 """Makes the effects of one record: where emissions go, user, environment, event id, append time."""
+
+
+def traced(trace: Trace) -> MakeEffects:
+    """Return a maker of effects whose rules tell their decisions to `trace`."""
+
+    def make(out: list[Emission], user: User, environment: str, cause: str | None, at: int) -> Effects:
+        effects = Effects(out, user, environment, cause, at)
+        effects.trace = trace
+        return effects
+
+    return make

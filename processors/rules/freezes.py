@@ -19,6 +19,8 @@ def grant_initial(user: User, plan: Plan, at_ms: int, effects: Effects) -> None:
     user.state.freezes = settings.start_count
     user.due_changed()
     if settings.start_count:
+        if effects.trace is not None:
+            effects.trace.freezes(settings.start_count, "initial", settings.start_count)
         data = FreezesChanged(delta=settings.start_count, reason="initial", balance=settings.start_count)
         effects.emit("streak.freezes_changed", data, at_ms)
 
@@ -112,6 +114,8 @@ def _earn(user: User, granted: int, reason: Reason, at_ms: int, effects: Effects
     user.due_changed()
     user.state.freezes += granted
     balance = user.state.freezes
+    if effects.trace is not None:
+        effects.trace.freezes(granted, reason, balance)
     earned = FreezeEarned(user=user.shown(), earned=granted, freezes=balance)
     changed = FreezesChanged(delta=granted, reason=reason, balance=balance)
     meta = Meta(
@@ -137,6 +141,8 @@ def consume(user: User, plan: Plan, at_ms: int, entity: str, meta: Meta, effects
     user.due_changed()
     user.state.freezes -= 1
     balance = user.state.freezes
+    if effects.trace is not None:
+        effects.trace.freezes(-1, "consumed", balance)
     consumed = FreezeConsumed(user=user.shown(), consumed=1, freezes=balance)
     effects.emit_due("streak.freeze_consumed", consumed, at_ms, entity, meta)
     changed = FreezesChanged(delta=-1, reason="consumed", balance=balance)

@@ -16,6 +16,7 @@ from processors.rules.plan import Plan
 from processors.rules.refusal import rejected
 from processors.rules.settings import FoldSettings
 from processors.rules.store import UserStore
+from processors.rules.tallies import Filling
 from processors.rules.user import User
 from processors.rules.user_records import UserRecords
 from schemas.catalog_file import CatalogError
@@ -42,8 +43,8 @@ class Partition:
 
     Attributes:
         number: of the partition.
-        counters: of committed rounds, cumulative, for metrics: `applied`, `skipped_offsets`, `skipped_events`, `forgotten_ids`, and
-            `rejected.<reason>`.
+        counters: of committed rounds, cumulative, for metrics: `applied`, `skipped_offsets`, `skipped_events`, `forgotten_ids`,
+            `forgotten_tallies` (events with attributes that the tallies had no room for), and `rejected.<reason>`.
     """
 
     def __init__(
@@ -267,6 +268,7 @@ class Partition:
         assert self._control.switching is not None
         append = max(record.timestamp_ms, self._control.tick or record.timestamp_ms)
         old = self.plan(tenant)
+        filling = Filling(old, plan)
         last = bytes.fromhex(self._control.switching[2])
         prefix = f"{tenant}\0".encode() if tenant else b""
         moved = 0
@@ -286,7 +288,11 @@ class Partition:
             effects = self._effects(out, user, self._settings.environment, None, append)
             if old is not None:
                 timers.close_orphaned_windows(user, old, plan, at, effects)
+            if effects.trace is not None:
+                effects.trace.catalog(old, plan, at)
             user.use(plan)
+            if filling.needed:
+                filling.apply(user.state, user.tallies)
             timers.schedule(user, plan)
             if plan.changed_achievements:
                 backdate(user, plan, at, effects)

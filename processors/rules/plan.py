@@ -178,7 +178,9 @@ class Plan:
     Attributes:
         version: the version's name; `at` the instant it was published (C38), epoch ms.
         metrics: by key, active ones only. systems: active ones by key order.
+        counters: ids of the counters with a filter.
         time_triggers: in the order of ticks at one instant (C19, P32).
+        anniversaries: active anniversary achievements by years, then id (A31).
     """
 
     def __init__(self, catalog: Catalog, version: str, at: int, previous: "Plan | None" = None) -> None:
@@ -202,6 +204,7 @@ class Plan:
         self.by_key: dict[str, Achievement] = {}
         self.streak_achievements: list[AchievementPlan] = []
         self.composites: list[AchievementPlan] = []
+        self.anniversaries: list[AchievementPlan] = []
         self.changed_achievements = self._changed_achievements(previous)
         names = {achievement.id: achievement.name for achievement in catalog.achievements}
         for achievement in catalog.achievements:
@@ -209,6 +212,7 @@ class Plan:
         for system in sorted(catalog.systems, key=lambda system: system.key):
             self._add_system(system, previous, names)
         self._sort()
+        self.counters = frozenset(counter.id for metric in self.metrics.values() for counter in metric.filtered)
 
     def _changed_achievements(self, previous: "Plan | None") -> frozenset[str]:
         """Return the active achievements that this version activates or edits: existing users are checked (A22)."""
@@ -245,6 +249,8 @@ class Plan:
             self.streak_achievements.append(plan)
         elif achievement.trigger == "achievement":
             self.composites.append(plan)
+        elif achievement.trigger == "anniversary":
+            self.anniversaries.append(plan)
 
     def _add_system(self, system: PointsSystem, previous: "Plan | None", names: dict[str, str]) -> None:
         created_ms = previous.system_created.get(system.key, self.at) if previous else self.at
@@ -326,6 +332,7 @@ class Plan:
                 counter.achievements.sort(key=lambda a: (a.value, a.id.encode()))
         self.streak_achievements.sort(key=lambda a: (a.achievement.streak_length, a.id.encode()))
         self.composites.sort(key=lambda a: a.id.encode())
+        self.anniversaries.sort(key=lambda a: (a.achievement.anniversary_years, a.id.encode()))
         for trigger in self.time_triggers:
             trigger.alone = sum(other.system is trigger.system for other in self.time_triggers) == 1
         self.time_triggers.sort(key=lambda t: (t.system.created_ms, t.system.system.id.encode(), t.order))

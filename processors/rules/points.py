@@ -11,8 +11,9 @@ from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
 from processors.rules.filters import matches
 from processors.rules.plan import SystemPlan, TriggerPlan
+from processors.rules.trace_points import NoBoost, PointsTrace
 from processors.rules.user import User
-from schemas.catalog import Level
+from schemas.catalog import Boost, Level
 from schemas.derived import Cause
 from schemas.ids import named_id
 from schemas.instants import DAY_MS, MINUTE_MS, format_day
@@ -101,8 +102,12 @@ def pay(
         system = systems[key]
         before = user.state.balances.get(key, 0)
         change = _award_all(user, system, before, firings[key], at_ms, local_day, cause, cause_json, effects, due)
-        if change is not None:
-            changes.append(change)
+        if change is None:
+            continue
+        changes.append(change)
+        if effects.trace is not None:
+            old, new = level_of(system, before), level_of(system, change.total)
+            effects.trace.points.balance(system, before, change.total, old, new)
     for change in changes:
         _announce(user, change, at_ms, effects, due)
     for change in changes:
@@ -126,6 +131,7 @@ def _award_all(
     """Apply one system's firings one after the other, each seeing the balance left by the previous one (P33)."""
     if len(firings) > 1:
         firings.sort(key=lambda firing: firing.order)
+    trace = effects.trace.points if effects.trace is not None else None
     awards: list[str] = []
     first_trigger = ""
     balance = before
@@ -133,29 +139,36 @@ def _award_all(
         trigger = firing.trigger
         base = firing.count * trigger.base
         boosts_json = ""
+        boosted = base
         if base > 0:
-            amount, boosts_json = _boosted(user, system, base, at_ms, local_day)
-            amount = min(amount, max(0, system.limit - balance))  # P44
+            boosted, boosts_json = _boosted(user, system, base, at_ms, local_day, trace)
+            amount = min(boosted, max(0, system.limit - balance))  # P44
         else:
             if trigger.block and cause.type == "event" and trigger.threshold and balance + base < 0:
+                if trace is not None:
+                    trace.award(system, trigger, firing.count, base, base, balance, base, None)
                 raise RejectedError(
                     "out_of_points",
                     f"{system.key}: trigger {trigger.trigger.id} takes {-base}, the balance is {balance}; earn points first",
                 )
             amount = max(base, -balance)  # P45
         if amount == 0:
+            if trace is not None:
+                trace.award(system, trigger, firing.count, base, boosted, balance, amount, None)
             continue  # P47
-        balance += amount
-        user.state.balances[system.key] = balance
+        user.state.balances[system.key] = balance + amount
         award_id = named_id(
             f"{user.state.tenant}\0award\0{user.state.id}\0{cause.id}\0{system.key}\0{trigger.trigger.id}"
         )
-        award = texts.award(award_id, amount, instant_text(at_ms), balance, trigger.shown_json, boosts_json)
+        if trace is not None:
+            trace.award(system, trigger, firing.count, base, boosted, balance, amount, award_id)
+        award = texts.award(award_id, amount, instant_text(at_ms), balance + amount, trigger.shown_json, boosts_json)
         first_trigger = first_trigger or trigger.trigger.id
         awards.append(award)
         data = texts.points_awarded(
-            system.reference_json, award, firing.count, base, format_day(local_day), balance, cause_json
+            system.reference_json, award, firing.count, base, format_day(local_day), balance + amount, cause_json
         )
+        balance += amount
         if due:
             effects.emit_due("points.awarded", data, at_ms, f"{system.key}\0{trigger.trigger.id}")
         else:
@@ -163,18 +176,19 @@ def _award_all(
     return Change(system, before, balance, awards, first_trigger) if awards else None
 
 
-def _boosted(user: User, system: SystemPlan, base: int, at_ms: int, local_day: int) -> tuple[int, str]:
+def _boosted(
+    user: User, system: SystemPlan, base: int, at_ms: int, local_day: int, trace: PointsTrace | None
+) -> tuple[int, str]:
     """Return base times the applicable boosts, computed exactly and rounded once (P34-P41), and what shows them."""
     shown = ""
     product, scale = base, 1
     rounding = "up"
     for plan in system.boosts:
         boost = plan.boost
-        if local_day < boost.start_day or (boost.end_day is not None and local_day > boost.end_day):
-            continue
-        if boost.user_id is not None and boost.user_id != user.state.id:
-            continue
-        if not matches(boost.user_attributes, user.state.attributes):
+        why_not = _why_not(boost, user, local_day)
+        if trace is not None:
+            trace.boost(system, boost, user, local_day, why_not)
+        if why_not is not None:
             continue
         product *= boost.multiplier_micro
         scale *= _MICRO
@@ -184,11 +198,24 @@ def _boosted(user: User, system: SystemPlan, base: int, at_ms: int, local_day: i
         shown = f"{shown},{one}" if shown else one
     if not shown:
         return base, ""
+    if trace is not None:
+        trace.product(product, scale, rounding)
     if rounding == "down":
         return product // scale, shown
     if rounding == "nearest":
         return (2 * product + scale) // (2 * scale), shown
     return -(-product // scale), shown
+
+
+def _why_not(boost: Boost, user: User, local_day: int) -> NoBoost | None:
+    """Return why a boost does not apply on a local day, None if it does (P34, P35)."""
+    if local_day < boost.start_day:
+        return "not_begun"
+    if boost.end_day is not None and local_day > boost.end_day:
+        return "over"
+    if boost.user_id is not None and boost.user_id != user.state.id:
+        return "other_user"
+    return None if matches(boost.user_attributes, user.state.attributes) else "user_filter"
 
 
 def _entry(change: Change) -> str:
@@ -225,10 +252,15 @@ def _announce(user: User, change: Change, at_ms: int, effects: Effects, due: boo
     if now >= window.until and not window.awards:
         _emit_changed(user, system, window, ",".join(change.awards), at_ms, effects, entity)
         window.until = now + THROTTLE_MS
+        if effects.trace is not None:
+            effects.trace.points.notice(system, "sent", change.added, len(change.awards), window.until)
         return
     user.due = UNSET
     window.awards.extend([Raw(award.encode()) for award in change.awards])
-    if len(window.awards) > MAX_COLLECTED_AWARDS:
+    full = len(window.awards) > MAX_COLLECTED_AWARDS
+    if effects.trace is not None:
+        effects.trace.points.notice(system, "full" if full else "held", window.added, len(window.awards), window.until)
+    if full:
         _emit_changed(user, system, window, _collected(window), at_ms, effects, entity)
         window.until = now + THROTTLE_MS
 
@@ -261,6 +293,8 @@ def _emit_changed(
 def close_window(user: User, system: SystemPlan, effects: Effects, ended: int) -> None:
     """A throttle window ends with awards collected: emit them and open the next one (L32, C23)."""
     window = user.state.windows[system.key]
+    if effects.trace is not None:
+        effects.trace.points.window(system, ended, window.added, len(window.awards))
     _emit_changed(user, system, window, _collected(window), ended, effects, "window")
     window.until = ended + THROTTLE_MS
     user.due = UNSET

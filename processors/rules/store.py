@@ -7,6 +7,7 @@ import msgspec
 
 from processors.rules import timers
 from processors.rules.memory import EVENT_IDS, IDEMPOTENCY_KEYS, Memory
+from processors.rules.tallies import Tallies
 from processors.rules.user import User
 from schemas.state import Row, UserState
 
@@ -15,6 +16,9 @@ USER_PREFIX: Final = b"u"
 
 HISTORY_PREFIX: Final = b"h"
 """First byte of the changelog key of a user's settled rows: they grow, and change only at settlements."""
+
+TALLIES_PREFIX: Final = b"t"
+"""First byte of the changelog key of a user's tallies: they change only with events that carry attributes."""
 
 NEVER: Final = 2**63 - 1
 
@@ -28,7 +32,80 @@ _history_decoder: Final = msgspec.json.Decoder(list[list[Row]])
 
 
 Saved = tuple[bytes, list[list[Row]], bool]
-"""A user's state and settled rows at one moment."""
+"""A user's state and settled rows at one moment. A refused record never reaches the tallies."""
+
+
+class Annex:
+    """A part of what is known of a user that has a changelog key of its own, written only when it changed."""
+
+    prefix: bytes
+
+    def changed(self, user: User) -> bool:
+        """Tell whether the part changed since it was last written."""
+        raise NotImplementedError
+
+    def encode(self, user: User) -> bytes:
+        """Return the stored form."""
+        raise NotImplementedError
+
+    def decode(self, user: User, stored: bytes) -> None:
+        """Give the user what was stored."""
+        raise NotImplementedError
+
+    def written(self, user: User) -> None:
+        """Note that the part is in the changelog as it is now."""
+        raise NotImplementedError
+
+
+class _History(Annex):
+    """Settled rows (S72)."""
+
+    def __init__(self) -> None:
+        self.prefix = HISTORY_PREFIX
+
+    def changed(self, user: User) -> bool:
+        return user.history_changed
+
+    def encode(self, user: User) -> bytes:
+        return _encode(user.history)
+
+    def decode(self, user: User, stored: bytes) -> None:
+        user.history = _history_decoder.decode(stored)
+
+    def written(self, user: User) -> None:
+        user.history_changed = False
+
+
+class _Tallies(Annex):
+    """Tallies of events with attributes (P12), decoded when first needed."""
+
+    def __init__(self) -> None:
+        self.prefix = TALLIES_PREFIX
+
+    def changed(self, user: User) -> bool:
+        return user.tallies is not None and user.tallies.changed
+
+    def encode(self, user: User) -> bytes:
+        assert user.tallies is not None
+        return user.tallies.encode()
+
+    def decode(self, user: User, stored: bytes) -> None:
+        user.tallies = Tallies(stored)
+
+    def written(self, user: User) -> None:
+        if user.tallies is not None:
+            user.tallies.changed = False
+
+
+_ANNEXES: Final[tuple[Annex, ...]] = (_History(), _Tallies())
+_PLACES: Final = {annex.prefix: place for place, annex in enumerate(_ANNEXES)}
+
+_Stored = tuple[bytes | None, ...]
+_NO_ANNEXES: Final[_Stored] = (None,) * len(_ANNEXES)
+
+
+def _with(stored: _Stored, place: int, value: bytes | None) -> _Stored:
+    return (*stored[:place], value, *stored[place + 1 :])
 
 
 class _Entry:
@@ -37,11 +114,11 @@ class _Entry:
     The stored form is the next due instant in 8 bytes, then JSON, so that recovery need not decode it for the timers.
     """
 
-    __slots__ = ("due", "history", "stored", "user")
+    __slots__ = ("annexes", "due", "stored", "user")
 
-    def __init__(self, stored: bytes | None, user: User | None, history: bytes | None = None) -> None:
+    def __init__(self, stored: bytes | None, user: User | None, annexes: _Stored = _NO_ANNEXES) -> None:
         self.stored = stored
-        self.history = history  # settled rows, as the changelog has them; a key of their own
+        self.annexes = annexes  # as the changelog has them, in the order of _ANNEXES
         self.user = user
         self.due = NEVER if stored is None else int.from_bytes(stored[:_DUE_BYTES], signed=True)
 
@@ -58,8 +135,8 @@ class UserStore:
         ] = []  # (due, key); entries that no longer match a user's due are passed over
         self._touched: dict[bytes, bytes | None] = {}  # key -> stored form before the round
         self._prepared: dict[bytes, bytes] = {}
-        self._prepared_histories: dict[bytes, bytes] = {}
-        self._histories: dict[bytes, bytes] = {}
+        self._prepared_annexes: dict[bytes, _Stored] = {}
+        self._waiting: dict[bytes, _Stored] = {}  # annexes whose user comes later in the changelog
 
     # recovery
 
@@ -71,22 +148,22 @@ class UserStore:
                 self._entries.pop(key[1:], None)
             else:
                 before = self._entries.get(key[1:])
-                self._entries[key[1:]] = _Entry(
-                    value, None, before.history if before else self._histories.pop(key[1:], None)
-                )
-        elif kind == HISTORY_PREFIX:
+                annexes = before.annexes if before else self._waiting.pop(key[1:], _NO_ANNEXES)
+                self._entries[key[1:]] = _Entry(value, None, annexes)
+        elif kind in _PLACES:
             entry = self._entries.get(key[1:])
             if entry is not None:
-                entry.history = value
-            elif value is not None:
-                self._histories[key[1:]] = value  # its user comes later
+                entry.annexes = _with(entry.annexes, _PLACES[kind], value)
+            else:
+                waiting = self._waiting.get(key[1:], _NO_ANNEXES)
+                self._waiting[key[1:]] = _with(waiting, _PLACES[kind], value)
         elif kind in (EVENT_IDS, IDEMPOTENCY_KEYS):
             chunk = int.from_bytes(key[1 : 1 + _CHUNK_NUMBER_BYTES])
             self.memory(key[1 + _CHUNK_NUMBER_BYTES :]).of(kind).load(chunk, value)
 
     def loaded(self) -> None:
         """Recovery has ended: rebuild the timers."""
-        self._histories = {}
+        self._waiting = {}
         self._heap = [(entry.due, key) for key, entry in self._entries.items() if entry.due != NEVER]
         heapq.heapify(self._heap)
 
@@ -100,8 +177,9 @@ class UserStore:
         if entry.user is None:
             assert entry.stored is not None
             entry.user = User(key, _decoder.decode(entry.stored[_DUE_BYTES:]))
-            if entry.history is not None:
-                entry.user.history = _history_decoder.decode(entry.history)
+            for annex, stored in zip(_ANNEXES, entry.annexes, strict=True):
+                if stored is not None:
+                    annex.decode(entry.user, stored)
         return entry.user
 
     def add(self, user: User) -> None:
@@ -112,8 +190,11 @@ class UserStore:
     def put_back(self, key: bytes, saved: Saved) -> User:
         """Replace a touched user's state by what `save` returned."""
         state, history, history_changed = saved
-        user = self._entries[key].user = User(key, _decoder.decode(state))
-        user.history, user.history_changed = history, history_changed
+        entry = self._entries[key]
+        assert entry.user is not None
+        tallies = entry.user.tallies
+        user = entry.user = User(key, _decoder.decode(state))
+        user.history, user.history_changed, user.tallies = history, history_changed, tallies
         return user
 
     @staticmethod
@@ -205,39 +286,43 @@ class UserStore:
         """Return the changelog records of what the round touched."""
         self.reschedule_touched()
         records: list[tuple[bytes, bytes | None]] = []
-        self._prepared, self._prepared_histories = {}, {}
+        self._prepared, self._prepared_annexes = {}, {}
         for key in self._touched:
             entry = self._entries[key]
             assert entry.user is not None
             stored = entry.due.to_bytes(_DUE_BYTES, signed=True) + _encode(entry.user.state)
             self._prepared[key] = stored
             records.append((USER_PREFIX + key, stored))
-            if entry.user.history_changed:
-                history = self._prepared_histories[key] = _encode(entry.user.history)
-                records.append((HISTORY_PREFIX + key, history))
+            for place, annex in enumerate(_ANNEXES):
+                if annex.changed(entry.user):
+                    value = annex.encode(entry.user)
+                    annexes = self._prepared_annexes.get(key, entry.annexes)
+                    self._prepared_annexes[key] = _with(annexes, place, value)
+                    records.append((annex.prefix + key, value))
             memory = self._memories.get(key)
             if memory is not None:
                 for kind in (EVENT_IDS, IDEMPOTENCY_KEYS):
-                    for chunk, value in memory.of(kind).changes():
-                        records.append((kind + chunk.to_bytes(_CHUNK_NUMBER_BYTES) + key, value))
+                    for chunk, ids in memory.of(kind).changes():
+                        records.append((kind + chunk.to_bytes(_CHUNK_NUMBER_BYTES) + key, ids))
         return records
 
     def commit(self) -> None:
         """What the round did is the state now."""
         for key, stored in self._prepared.items():
-            self._entries[key].stored = stored
-            history = self._prepared_histories.get(key)
-            if history is not None:
-                entry = self._entries[key]
-                entry.history = history
+            entry = self._entries[key]
+            entry.stored = stored
+            annexes = self._prepared_annexes.get(key)
+            if annexes is not None:
+                entry.annexes = annexes
                 if entry.user is not None:
-                    entry.user.history_changed = False
+                    for annex in _ANNEXES:
+                        annex.written(entry.user)
             memory = self._memories.get(key)
             if memory is not None:
                 memory.event_ids.commit()
                 memory.keys.commit()
         self._touched.clear()
-        self._prepared, self._prepared_histories = {}, {}
+        self._prepared, self._prepared_annexes = {}, {}
 
     def rollback(self) -> None:
         """Back to the state before the round."""
@@ -245,7 +330,7 @@ class UserStore:
             if stored is None:
                 self._entries.pop(key, None)
             else:
-                entry = self._entries[key] = _Entry(stored, None, self._entries[key].history)
+                entry = self._entries[key] = _Entry(stored, None, self._entries[key].annexes)
                 if entry.due != NEVER:
                     heapq.heappush(self._heap, (entry.due, key))
             memory = self._memories.get(key)
@@ -253,4 +338,4 @@ class UserStore:
                 memory.event_ids.rollback()
                 memory.keys.rollback()
         self._touched.clear()
-        self._prepared, self._prepared_histories = {}, {}
+        self._prepared, self._prepared_annexes = {}, {}

@@ -88,6 +88,9 @@ def _settle(user: User, plan: Plan, index: int, outcome: Outcome, at_ms: int, ef
     user.streaks_changed()
     frequency = FREQUENCIES[index]
     start, before = chain.start, chain.length
+    if effects.trace is not None:
+        after = 0 if outcome == "lost" else before
+        effects.trace.settled(plan, frequency, start, at_ms, outcome, before, after)
     chain.settled = SettledPeriod(start, chain.sums, chain.met, before, chain.started, outcome == "frozen")
     if outcome == "lost":
         chain.length, chain.started, chain.extended_at = 0, None, None  # S25
@@ -197,19 +200,27 @@ def count_event(
             if chain.start < current:
                 _roll(chain, frequency, current, plan.week_start)
         if period == chain.start:
-            sums = chain.sums
+            sums, met = chain.sums, chain.met
             sums[metric] = sums.get(metric, 0) + value
-            if not chain.met and _is_met(sums, wanted, needs_all):
+            meets = not met and _is_met(sums, wanted, needs_all)
+            if effects.trace is not None:
+                effects.trace.period(plan, frequency, period, "open", sums, wanted, needs_all, met, met or meets)
+            if meets:
                 before = chain.length
                 _extend(chain, local_day, at_ms)
                 grown = _announce(user, plan, index, period, before, at_ms, "event", effects) or grown
         elif chain.settled is not None and period == chain.settled.start and not chain.settled.met:
             sums = chain.settled.sums
             sums[metric] = sums.get(metric, 0) + value
-            if _is_met(sums, wanted, needs_all):
+            meets = _is_met(sums, wanted, needs_all)
+            if effects.trace is not None:
+                effects.trace.period(plan, frequency, period, "last_settled", sums, wanted, needs_all, False, meets)
+            if meets:
                 before = chain.length
                 _repair(user, plan, index, chain.settled, local_day, at_ms, effects)
                 grown = _announce(user, plan, index, period, before, at_ms, "late_event", effects) or grown
+        elif effects.trace is not None:
+            effects.trace.older_period(frequency, period)
         # else met long ago, or older than the last settled period: totals only (S66)
     return grown
 
@@ -258,6 +269,8 @@ def _announce(
     user.streaks_changed()
     if chain.length > chain.longest:
         chain.longest, chain.longest_at = chain.length, at_ms
+    if effects.trace is not None:
+        effects.trace.streak(plan, frequency, period, cause, before, chain.length)
     grown: tuple[int, int] | None = None
     if frequency == plan.frequency:
         grown = before, chain.length

@@ -1,21 +1,22 @@
-"""What time alone does to a user: settlements, throttle windows, time triggers (S9, F1, P24-P27, L32)."""
+"""What time alone does to a user: settlements, throttle windows, anniversaries, time triggers (S9, F1, P24-P27, A31, L32)."""
 
 from typing import Final
 
 from msgspec import UNSET
 
-from processors.rules import freezes, points, streaks
+from processors.rules import achievements, anniversaries, freezes, points, streaks
 from processors.rules.effects import Effects, instant_text
 from processors.rules.filters import matches
+from processors.rules.firings import fire_achievements
 from processors.rules.plan import Plan, SystemPlan, TimeTriggerPlan
-from processors.rules.points import Firing, pay
+from processors.rules.points import Firing, Firings, pay
 from processors.rules.user import User
 from schemas.derived import Cause
 from schemas.instants import SECOND_MS
 from schemas.state import TimeTrigger
 
 _NEVER: Final = 2**63
-_SETTLE, _FREEZE, _WINDOW, _TICK = range(4)  # order at one instant: S9, then C23, then F1(3)
+_SETTLE, _FREEZE, _WINDOW, _ANNIVERSARY, _TICK = range(5)  # order at one instant: S9, then C23, then D-31, F1(3)
 
 
 def close_orphaned_windows(user: User, old: Plan, new: Plan, at_ms: int, effects: Effects) -> None:
@@ -38,15 +39,17 @@ def schedule(user: User, plan: Plan) -> None:
         schedule[trigger.reference] = known
     user.state.time_triggers = schedule
     freezes.start_accumulation(user, plan)
+    anniversaries.begin(user, plan, max(user.state.created, plan.at))
     user.due = UNSET
 
 
 _Item = tuple[int, int, int, SystemPlan | TimeTriggerPlan | None, int]
-"""What is next: when it is done, kind, chain of a settlement, system of a window or trigger of a tick, its due instant."""
+"""What is next: when it is done, kind, chain of a settlement or day of an anniversary, system of a window or trigger of a tick,
+its due instant."""
 
 
 def _next(user: User, plan: Plan, reached_ms: int | None) -> _Item | None:
-    """Return what is next; at equal instants settlement, freezes, windows, then ticks in the order C19, P32.
+    """Return what is next; at equal instants settlement, freezes, windows, anniversaries, ticks in the order C19, P32.
 
     A settlement may be postponed by the settings, but not beyond a record of the same user whose effectiveAt `reached_ms`
     is at or after its due instant; everything else passes it meanwhile (S9).
@@ -70,6 +73,11 @@ def _next(user: User, plan: Plan, reached_ms: int | None) -> _Item | None:
                 continue
             first = window.until
             item = first, _WINDOW, 0, system, first
+    if plan.anniversaries:
+        anniversary = anniversaries.due(user, plan)
+        if anniversary is not None and anniversary[0] < first:
+            first = anniversary[0]
+            item = first, _ANNIVERSARY, anniversary[1], None, first
     for trigger in plan.time_triggers:
         due = user.state.time_triggers[trigger.reference].due
         if due < first:
@@ -117,11 +125,26 @@ def advance(user: User, plan: Plan, until: int, effects: Effects, limit: int, *,
             streaks.settle_due(user, plan, index, due, effects)
         elif kind == _FREEZE:
             freezes.accumulate(user, plan, due, effects)
+        elif kind == _ANNIVERSARY:
+            complete_anniversaries(user, plan, index, due, effects)
         elif isinstance(what, SystemPlan):
             points.close_window(user, what, effects, due)
         else:
             assert what is not None
             _tick(user, plan, what, due, until, effects)
+
+
+def complete_anniversaries(user: User, plan: Plan, day: int, at_ms: int, effects: Effects) -> None:
+    """Complete the anniversaries up to a local day at an instant: it begins then, or a zone change skipped to it (A31)."""
+    reached = anniversaries.take(user, plan, day)
+    if not reached:
+        return
+    done = achievements.complete(user, plan, reached, at_ms, effects, due=True)
+    firings: Firings = {}
+    fire_achievements(user, plan, done, firings, effects)
+    if firings:
+        cause = Cause(type="time", id=instant_text(at_ms))
+        pay(user, plan.systems, firings, at_ms, user.zone.day(at_ms), cause, effects, due=True)
 
 
 def _tick(user: User, plan: Plan, trigger: TimeTriggerPlan, due_ms: int, until: int, effects: Effects) -> None:
@@ -132,11 +155,14 @@ def _tick(user: User, plan: Plan, trigger: TimeTriggerPlan, due_ms: int, until: 
     balance = user.state.balances.get(system.key, 0)
     clipped = balance >= system.limit if trigger.base > 0 else balance == 0
     mismatch = not matches(trigger.user_filter, user.state.attributes)
-    if clipped or mismatch:
+    nothing = clipped or mismatch
+    if nothing and (mismatch or trigger.alone) and scheduled.due <= until:
         # nothing comes of it (P26, P44, P45, P47), nor of the next ones: time alone changes no attribute, and a balance only
         # by other time triggers of the system
-        if (mismatch or trigger.alone) and scheduled.due <= until:
-            scheduled.due += ((until - scheduled.due) // interval + 1) * interval
+        scheduled.due += ((until - scheduled.due) // interval + 1) * interval
+    if effects.trace is not None:
+        effects.trace.points.tick(trigger, user, due_ms, scheduled.due, balance, clipped=clipped, mismatch=mismatch)
+    if nothing:
         return
     firing = Firing(trigger.order, trigger, 1)
     cause = Cause(type="time", id=instant_text(due_ms))

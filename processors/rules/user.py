@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 from processors.rules.errors import RejectedError
 from processors.rules.filters import undeclared
 from processors.rules.plan import AchievementPlan, Plan
+from processors.rules.tallies import Tallies
 from processors.rules.texts import to_json
 from processors.rules.zones import Zone, find_zone, zone_of
 from schemas.instants import format_day, format_instant, parse_day, parse_instant
@@ -31,14 +32,18 @@ class User:
         due: instant of what is due next as `timers.advance` found it; UNSET = not known, None = nothing.
         goals: what meets a period for this user, and whether all are needed (S12, S79); None = not known.
         history: per chain the settled rows with a length that restore may look back on, oldest first (S72).
+        tallies: of the events with attributes; None = there were none (P12).
         streak_json: JSON of the streak object as an event that does not extend the streak shows it; empty = not known.
         sender_json: who it is about, as envelopes say it: tenant, environment, user; empty = not known.
         composites: those whose prerequisites are complete but which wait for their user filter; None = not known.
+        anniversary: first instant and day of the next anniversary to complete on; UNSET = not known, None = none.
+        missed_anniversaries: past ones that wait for their user filter, with their days; None = not known.
     """
 
     __slots__ = (
         "_shown",
         "_shown_json",
+        "anniversary",
         "composites",
         "due",
         "given",
@@ -46,12 +51,14 @@ class User:
         "history",
         "history_changed",
         "key",
+        "missed_anniversaries",
         "pending",
         "plan",
         "sender_json",
         "settlement",
         "state",
         "streak_json",
+        "tallies",
         "zone",
     )
 
@@ -65,11 +72,14 @@ class User:
         self.given: UserInput | None = None
         self.settlement: tuple[int, int] | UnsetType | None = UNSET
         self.due: int | UnsetType | None = UNSET
+        self.anniversary: tuple[int, int] | UnsetType | None = UNSET
+        self.missed_anniversaries: list[tuple[int, AchievementPlan]] | None = None
         self.goals: tuple[list[tuple[str, int]], bool] | None = None
         self.history: list[list[Row]] = [[], [], []]
         self.history_changed = False
         self.streak_json = ""
         self.sender_json = ""
+        self.tallies: Tallies | None = None
         self._shown: UserObject | None = None
         self._shown_json = ""
 
@@ -81,6 +91,7 @@ class User:
             self.composites = None
             self.given = None
             self.goals = None
+            self.anniversaries_changed()
             self.streaks_changed()
 
     def due_changed(self) -> None:
@@ -94,10 +105,17 @@ class User:
         self.due = UNSET
         self.streak_json = ""
 
+    def anniversaries_changed(self) -> None:
+        """Drop what was derived from the sign-up date and the anniversaries done."""
+        self.anniversary = UNSET
+        self.missed_anniversaries = None
+        self.due = UNSET
+
     def changed(self) -> None:
         """Drop what was derived from profile fields."""
         self._shown, self._shown_json = None, ""
         self.zone = zone_of(self.state.tz)
+        self.anniversaries_changed()
         self.streaks_changed()
 
     def shown(self) -> UserObject:

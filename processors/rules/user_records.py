@@ -168,6 +168,8 @@ class UserRecords:
                 return False
             if isinstance(decoded, CompleteAchievement):
                 answered = calls.look_up_completion(decoded, user, plan)
+        if effects.trace is not None:
+            effects.trace.record(type_name(decoded), request.occurred, request.append, at, created=created)
         mark = len(out)
         saved = self._store.save(user) if checked is not None and checked.metric.blocks and not created else None
         try:
@@ -186,6 +188,8 @@ class UserRecords:
         user.state.append = request.append
         if applied.forgotten:
             self._counters["forgotten_ids"] += applied.forgotten
+        if not applied.tallied:
+            self._counters["forgotten_tallies"] += 1
         self._counters["applied"] += 1
         self._answer(request, out, applied, None)
         return True

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.catalog_yaml import CatalogFileError, load_file, parse_config, unsupported
+from deploy.catalog_yaml import CatalogFileError, load_file, parse_config
 from deploy.cli.support.history import SAMPLE_CATALOG
-from schemas.catalog_file import load_catalog
 from tests.cli.conftest import Plaudit
 
 
@@ -92,26 +91,30 @@ def test_check_warns_of_a_catalog_in_which_nothing_is_active(plaudit: Plaudit, t
 
 
 @pytest.mark.parametrize(
-    ("text", "path"),
+    ("text", "message"),
     [
+        ("trigger: anniversary", "achievements[0].anniversaryYears: is missing; give a whole number from 1 to 1000"),
         (
-            "achievements: [{id: a, trigger: anniversary, anniversaryYears: 1, status: active}]",
-            r"achievements\[0\].trigger",
+            "trigger: anniversary, anniversaryYears: 0",
+            "achievements[0].anniversaryYears: 0 must lie between 1 and 1000",
         ),
+        ("trigger: anniversary, anniversaryYears: 1.5", "achievements[0].anniversaryYears: must be a whole number"),
+        ("trigger: anniversary, anniversaryYears: 1, metricValue: 5", "achievements[0].metricValue: is unknown here"),
+        ("trigger: streak, streakLength: 1, anniversaryYears: 1", "achievements[0].anniversaryYears: is unknown here"),
+        ("trigger: anniversary, anniversaryYears: 1, eventAttributes: {a: x}", "achievements[0].eventAttributes"),
     ],
 )
-def test_what_this_version_does_not_carry_out_is_refused(
-    plaudit: Plaudit, tmp_path: Path, text: str, path: str
+def test_check_tells_what_is_wrong_with_an_anniversary(
+    plaudit: Plaudit, tmp_path: Path, text: str, message: str
 ) -> None:
-    file = tmp_path / "later.yaml"
-    file.write_text(f"metrics: [m]\n{text}\n")
-    (issue,) = unsupported(load_catalog(parse_config(file.read_text()))[0])
-    assert issue.path == path.replace("\\", "")
+    file = tmp_path / "anniversary.yaml"
+    file.write_text(f"eventAttributes: [a]\nachievements: [{{id: a, {text}, status: active}}]\n")
     result = plaudit("catalog", "check", file)
     assert result.code == 1
-    assert issue.path in result.err
+    assert message in result.err
 
 
-def test_sleeping_anniversaries_are_fine() -> None:
-    text = "achievements: [{id: a, trigger: anniversary, anniversaryYears: 1}]"
-    assert unsupported(load_catalog(parse_config(text))[0]) == []
+def test_anniversaries_pass_the_check(plaudit: Plaudit, tmp_path: Path) -> None:
+    file = tmp_path / "anniversary.yaml"
+    file.write_text("achievements: [{id: a, trigger: anniversary, anniversaryYears: 1, status: active}]\n")
+    assert plaudit("catalog", "check", file).code == 0

@@ -74,6 +74,7 @@ def test_user_shows_what_the_tables_hold(up: Up, sample: Sample) -> None:
     assert shown["metrics"] == expected["metrics"]
     assert shown["points"]["xp"] == expected["points"]["xp"]
     assert shown["streak"]["longest"] == expected["streaks"]["daily"]["longest"] == 55
+    assert [row["length"] for row in shown["streak"]["streakHistory"]] == [0] * 7
     assert {one["id"] for one in shown["achievements"]} == {one["id"] for one in expected["achievements"]}
     assert len(shown["awards"]) == 100
     plain = up.command("user", user_id)

@@ -8,11 +8,18 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from deploy.cli.support.clickhouse import ClickHouse
+from deploy.cli.support.streak_history import read_streak
+from deploy.embedded import ClickHouseServer
 from projections.questions import ask, load_questions
 from projections.rebuild import truncate_all
 from projections.rows import Rows
 from projections.tables import TABLES
+from schemas.catalog_file import load_catalog
 from tests.projections import factory
+
+NOON_MS = 1_740_830_400_000
+"""2025-03-01T12:00:00Z."""
 
 RECORDS = [
     ("t", factory.user_upserted("u1", name="Ann")),
@@ -113,9 +120,50 @@ def test_user_metrics_and_rejected(client: Client, filled: str) -> None:
     assert answer(client, filled, "rejected_by_reason")[0][:2] == ("unknown_metric", "1")
 
 
+def test_top_streaks(client: Client, filled: str) -> None:
+    assert answer(client, filled, "top_streaks") == [("u1", "Anna", "4")]
+    assert answer(client, filled, "top_streaks", type="longest", limit=5) == [("u1", "Anna", "4")]
+
+
+def test_streaks_of_users_leaves_unknown_ones_out(client: Client, filled: str) -> None:
+    rows = answer(client, filled, "streaks_of_users", users=["u2", "nobody", "u1"])
+    assert [row[:2] for row in rows] == [("u1", "4"), ("u2", "0")]
+    assert rows[0][2] != "None"
+    assert rows[1][2] == "None"
+
+
+def test_streak_history(client: Client, filled: str) -> None:
+    (row,) = answer(client, filled, "streak_history", user="u1")
+    assert row[3:5] == ("frozen", "True")
+
+
+def test_streak_as_reads_show_it(client: Client, clickhouse: ClickHouseServer, filled: str) -> None:
+    """S85: rows oldest first, ending with the open period; what was not written has length 0; freezes only if they are on."""
+    tables = ClickHouse(clickhouse.url, filled)
+    freezes = load_catalog(
+        {
+            "metrics": ["words"],
+            "streak": {"metrics": [{"key": "words", "threshold": 1}], "freezes": {"startCount": 1, "maxCount": 2}},
+        }
+    )[0]
+    streak = read_streak(tables, {"tenant": "", "user": "u1"}, freezes, None, 0, 4)
+    rows = [(row["periodStart"], row["length"], row["usedFreeze"]) for row in streak["streakHistory"]]
+    assert rows == [
+        ("2025-02-27", 0, False),
+        ("2025-02-28", 0, False),
+        ("2025-03-01", 4, True),
+        ("2025-03-02", 4, False),
+    ]
+    assert (streak["length"], streak["expires"]) == (4, "2025-03-03")
+    idle = read_streak(tables, {"tenant": "", "user": "u2"}, None, "Pacific/Kiritimati", NOON_MS, 2)
+    assert [row["periodStart"] for row in idle["streakHistory"]] == ["2025-03-01", "2025-03-02"]
+    assert "usedFreeze" not in idle["streakHistory"][0]
+
+
 def test_every_question_is_tested_and_says_what_it_answers() -> None:
     tested = {"top_points", "user_awards", "active_streaks", "completions", "points_per_day", "metric_per_day"}
-    assert set(load_questions()) == tested | {"user_metrics", "rejected_by_reason"}
+    streaks = {"top_streaks", "streaks_of_users", "streak_history"}
+    assert set(load_questions()) == tested | streaks | {"user_metrics", "rejected_by_reason"}
 
 
 def test_arguments_are_checked(client: Client, database: str) -> None:
