@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from schemas.catalog import WEEKDAYS
 from schemas.catalog_file import CURRENCIES
+from schemas.catalog_messages import AGGREGATIONS, MAX_DELAY_HOURS
 from schemas.catalog_points import MAX_MULTIPLIER, MAX_TRIGGER_POINTS
 from schemas.catalog_streak import MAX_DAYS_OFF, MAX_FREEZES
 from schemas.numbers import MAX_POINTS
@@ -25,7 +26,7 @@ def catalog_file_schema() -> Json:
     """Return the schema."""
     return {
         "title": "CatalogFile",
-        "description": "A catalog: metrics, attributes, points systems, achievements, streak settings (X14)",
+        "description": "A catalog: metrics, attributes, points systems, achievements, streak settings, messages (X14)",
         **_object(
             {
                 "metrics": _list({"anyOf": [_KEY, _metric()]}),
@@ -34,6 +35,7 @@ def catalog_file_schema() -> Json:
                 "systems": _list(_system()),
                 "achievements": _list(_achievement()),
                 "streak": {"anyOf": [_streak(), {"type": "null"}]},
+                "messages": _nullable(_messages()),
                 "controlRatio": _whole(0, 100, "Percent of users in the control group"),
             }
         ),
@@ -193,6 +195,19 @@ def _achievement() -> Json:
             "eventAttributes": _filter(),
         },
         ("trigger",),
+    )
+
+
+def _messages() -> Json:
+    return _object(
+        {
+            "recap": _nullable(_choice(*AGGREGATIONS)),
+            "reactivation": {"type": "boolean", "default": False},
+            "streakReminder": {"type": "boolean", "default": False},
+            "achievement": {"type": "boolean", "default": False},
+            "maxDelayHours": {**_whole(1, MAX_DELAY_HOURS, "Later than this a message is left out"), "default": 24},
+        },
+        description="Which messages are due on plaudit.messages (E12-E17)",
     )
 
 

@@ -152,6 +152,16 @@ class StreakSettings(msgspec.Struct, frozen=True):
     settle_delay_seconds: int = 0
 
 
+class MessageSettings(msgspec.Struct, frozen=True):
+    """Which messages are due (E12-E17); `max_delay_hours` after its due instant a message is left out (D-34)."""
+
+    recap: Literal["weekly", "monthly"] | None = None
+    reactivation: bool = False
+    streak_reminder: bool = False
+    achievement: bool = False
+    max_delay_hours: int = 24
+
+
 class Catalog(msgspec.Struct, frozen=True):
     """One catalog version of one tenant."""
 
@@ -162,6 +172,7 @@ class Catalog(msgspec.Struct, frozen=True):
     achievements: tuple[Achievement, ...] = ()
     streak: StreakSettings | None = None
     control_ratio: int = 0
+    messages: MessageSettings | None = None
 
 
 class CatalogRecord(msgspec.Struct, rename="camel", frozen=True, kw_only=True):

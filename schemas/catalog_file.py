@@ -9,6 +9,7 @@ import msgspec
 from schemas.catalog import Catalog, Metric, PointsSystem
 from schemas.catalog_achievements import check_composites, read_achievement, register_achievement
 from schemas.catalog_fields import CatalogError, Context, Fields, Issue, is_key
+from schemas.catalog_messages import read_messages
 from schemas.catalog_points import read_system
 from schemas.catalog_streak import read_streak
 from schemas.ids import derived_id
@@ -79,6 +80,7 @@ def _read(context: Context, config: Any) -> Catalog | None:
                 context.error(f"{path}.key", f"{system.key!r} is used twice; keys are unique")
             systems.append(system)
     streak = read_streak(context, fields)
+    messages = read_messages(context, fields, streak)
     ratio = fields.integer("controlRatio", 0, 100, default=0) or 0
     fields.done()
     catalog = Catalog(
@@ -89,6 +91,7 @@ def _read(context: Context, config: Any) -> Catalog | None:
         achievements=tuple(made),
         streak=streak,
         control_ratio=ratio,
+        messages=messages,
     )
     _warn_if_nothing_is_active(context, catalog)
     return catalog

@@ -12,6 +12,7 @@ from schemas.outcome import (
     InstantText,
     LevelObject,
     Number,
+    ReadStreak,
     StoredAward,
     StreakObject,
     UserObject,
@@ -22,12 +23,13 @@ Frequency = Literal["daily", "weekly", "monthly"]
 
 
 class Meta(_Object, frozen=True, kw_only=True):
-    """Extension fields of the envelope (S92)."""
+    """Extension fields of the envelope (S92); `channels` of a message if the user chose any (D-37)."""
 
     frequency: Frequency | UnsetType = UNSET
     cause: str | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     period_start: DateText | UnsetType = UNSET
+    channels: list[str] | UnsetType = UNSET
 
 
 class Envelope(_Object, frozen=True, kw_only=True):
@@ -133,6 +135,56 @@ class LevelChanged(_Object, frozen=True, kw_only=True):
     new_level: LevelObject | None
 
 
+class RecapPeriod(_Object, frozen=True, kw_only=True):
+    """The period of a recap, both days inclusive."""
+
+    period_start: DateText
+    period_end: DateText
+
+
+class RecapDue(_Object, frozen=True, kw_only=True):
+    """`emails.recap_due` (E14)."""
+
+    type: Literal["emails.recap_due"] = "emails.recap_due"
+    timestamp: InstantText
+    user: UserObject
+    recap: RecapPeriod
+
+
+class Reactivation(_Object, frozen=True, kw_only=True):
+    """Which message of a sequence, and how long ago the last metric event was."""
+
+    message_number: int
+    days_since_last_active: int
+
+
+class ReactivationDue(_Object, frozen=True, kw_only=True):
+    """`emails.reactivation_due` (E15)."""
+
+    type: Literal["emails.reactivation_due"] = "emails.reactivation_due"
+    timestamp: InstantText
+    user: UserObject
+    reactivation: Reactivation
+
+
+class StreakReminderDue(_Object, frozen=True, kw_only=True):
+    """`emails.streak_reminder_due` (E16)."""
+
+    type: Literal["emails.streak_reminder_due"] = "emails.streak_reminder_due"
+    timestamp: InstantText
+    user: UserObject
+    streak: ReadStreak
+
+
+class AchievementDue(_Object, frozen=True, kw_only=True):
+    """`emails.achievement_due` (E17)."""
+
+    type: Literal["emails.achievement_due"] = "emails.achievement_due"
+    timestamp: InstantText
+    user: UserObject
+    achievement: AchievementObject
+
+
 class MetricChanged(_Object, frozen=True, kw_only=True):
     """`metric.changed`: every accepted event."""
 
@@ -166,6 +218,30 @@ class PointsAwarded(_Object, frozen=True, kw_only=True):
     award: StoredAward
     total: int
     cause: Cause
+
+
+class NoticedBoost(_Object, frozen=True, kw_only=True):
+    """The `boost` of its started and finished events; `user_id` None = for everybody, or by attributes."""
+
+    id: str
+    name: str
+    status: Literal["active", "finished"]
+    user_id: str | None
+    points_system_id: str
+    points_system_key: str
+    points_system_name: str
+    start: DateText
+    end: DateText | None
+    multiplier: Number
+    rounding: Literal["down", "up", "nearest"]
+
+
+class BoostNotice(_Object, frozen=True, kw_only=True):
+    """`points.boost_started`, `points.boost_finished` (E9, P87)."""
+
+    type: Literal["points.boost_started", "points.boost_finished"]
+    timestamp: InstantText
+    boost: NoticedBoost
 
 
 class UserUpserted(_Object, frozen=True, kw_only=True):
@@ -226,8 +302,14 @@ class FreezesChanged(_Object, frozen=True, kw_only=True):
 DATA_OF_TYPE: dict[str, type[msgspec.Struct]] = {
     "achievement.completed": AchievementCompleted,
     "achievement.backdated": AchievementBackdated,
+    "emails.recap_due": RecapDue,
+    "emails.reactivation_due": ReactivationDue,
+    "emails.streak_reminder_due": StreakReminderDue,
+    "emails.achievement_due": AchievementDue,
     "metric.changed": MetricChanged,
     "points.awarded": PointsAwarded,
+    "points.boost_finished": BoostNotice,
+    "points.boost_started": BoostNotice,
     "points.changed": PointsChanged,
     "points.level_changed": LevelChanged,
     "streak.started": StreakMoved,
@@ -242,7 +324,7 @@ DATA_OF_TYPE: dict[str, type[msgspec.Struct]] = {
     "streak.freezes_changed": FreezesChanged,
     "user.upserted": UserUpserted,
 }
-"""The Struct of `data` of every derived type that users' records cause."""
+"""The Struct of `data` of every derived type."""
 
 
 class Origin(msgspec.Struct, frozen=True):

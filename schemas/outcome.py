@@ -80,6 +80,31 @@ class StreakObject(_Object, frozen=True, kw_only=True):
     freeze_auto_earn_amount: int | UnsetType = UNSET
 
 
+class StreakRow(_Object, frozen=True, kw_only=True):
+    """A period of a streak's history (S85)."""
+
+    period_start: DateText
+    period_end: DateText
+    length: int
+    used_freeze: bool | UnsetType = UNSET
+    used_pause: bool
+
+
+class PauseObject(_Object, frozen=True, kw_only=True):
+    """A pause that is not over (S56)."""
+
+    id: str
+    start: DateText
+    end: DateText
+
+
+class ReadStreak(StreakObject, frozen=True, kw_only=True):
+    """A streak as reads show it, with history and pauses (streaks.md section 5)."""
+
+    streak_history: list[StreakRow]
+    pauses: list[PauseObject]
+
+
 class TriggerObject(_Object, frozen=True, kw_only=True):
     """A trigger as an award copies it (outcome.md section 1.5)."""
 

@@ -123,11 +123,31 @@ class StreakPreferences(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
     days_off: list[int] | UnsetType = UNSET
 
 
+Channels = Annotated[
+    list[str],
+    Meta(
+        description="`email`, `push`; an empty list switches the kind off",
+        extra_json_schema={"items": {"enum": ["email", "push"]}},
+    ),
+]
+"""Channels of a kind of message, checked by the rules (U13a)."""
+
+
+class NotificationPreferences(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
+    """The `notifications` part of preferences; a kind that is unset stays as it is (U13)."""
+
+    achievement_completed: Channels | UnsetType = UNSET
+    recap: Channels | UnsetType = UNSET
+    reactivation: Channels | UnsetType = UNSET
+    streak_reminder: Channels | UnsetType = UNSET
+
+
 class Preferences(_Record, frozen=True, kw_only=True, tag="preferences", tag_field="type"):
     """Patch a user's preferences (X6, U13)."""
 
     user: User
     streak: StreakPreferences | UnsetType = UNSET
+    notifications: NotificationPreferences | UnsetType = UNSET
 
 
 class Tick(_Record, frozen=True, kw_only=True, tag="tick", tag_field="type"):

@@ -4,6 +4,8 @@ Encoded as JSON arrays (array_like): totals at 9 digits exceed 64 bits. New fiel
 that older records still decode. Instants are epoch milliseconds, days day numbers, metric values scaled integers.
 """
 
+from typing import Final
+
 import msgspec
 from msgspec import Raw
 
@@ -47,12 +49,21 @@ class Chain(msgspec.Struct, array_like=True, gc=False):
     reset: bool = False
 
 
+USED_FREEZE: Final = 1
+USED_PAUSE: Final = 2
+"""What kept a settled period that was not met (S85)."""
+
+
 class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A settled period with a length, as restore looks back on it (S72): first day, length, start of the chain."""
+    """A settled period with a length, as restore and reads look back on it (S72, S85).
+
+    First day, length, start of the chain; `used` is USED_FREEZE, USED_PAUSE or 0.
+    """
 
     start: int
     length: int
     started: int | None
+    used: int = 0
 
 
 class Pause(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -79,6 +90,24 @@ class Window(msgspec.Struct, array_like=True, gc=False):
     awards: list[Raw] = []
 
 
+class Messages(msgspec.Struct, array_like=True, gc=False):
+    """What is known of a user's messages (E12-E17), while the catalog wants any.
+
+    `active` is the latest effectiveAt of a metric event and `sent` how many reactivation messages it was long enough ago for;
+    `aggregation` that of the recaps, `recaps` the first days of periods with events whose recap is to come, `recapped` that
+    of the latest recap; `reminded` the chain and period of the latest streak reminder; `waiting` completed achievements
+    whose message is to come.
+    """
+
+    active: int | None = None
+    sent: int = 0
+    aggregation: str = ""
+    recaps: list[int] = []
+    recapped: int | None = None
+    reminded: tuple[int, int] | None = None
+    waiting: list[str] = []
+
+
 class UserState(msgspec.Struct, array_like=True, gc=False):
     """Everything a rule needs to know of one user.
 
@@ -87,7 +116,8 @@ class UserState(msgspec.Struct, array_like=True, gc=False):
     `completions` by achievement id, `time_triggers` by trigger reference, `windows` by system key. `freezes` is the balance
     (S37), `freeze_anchor` the instant accumulation counts from and `freeze_next` its next due day (S42). The `streak_` fields
     are preferences; None = the setting of the account (S79). `anniversary_day` is the local day up to which anniversaries are
-    done (A31).
+    done (A31). `boosts` tells of the user's own boosts whether they are scheduled, started or finished: 0, 1, 2 (P87).
+    `notifications` holds the channels chosen per kind of message (U13a).
     """
 
     tenant: str
@@ -119,16 +149,21 @@ class UserState(msgspec.Struct, array_like=True, gc=False):
     streak_goals: list[tuple[str, int]] | None = None
     streak_days_off: list[int] | None = None
     anniversary_day: int | None = None
+    boosts: dict[str, int] = {}
+    notifications: dict[str, list[str]] = {}
+    messages: Messages | None = None
 
 
 class PartitionState(msgspec.Struct, array_like=True, gc=False):
     """What a partition remembers besides its users.
 
     `next_offset` is the offset marker, `tick` the latest tick, `catalogs` the version in force per tenant,
-    `switching` = [tenant, version, last user key done (hex)] while a catalog switch is carried out in slices.
+    `switching` = [tenant, version, last user key done (hex)] while a catalog switch is carried out in slices,
+    `boosts` per tenant how far the boosts of everybody are: 0 scheduled, 1 started, 2 finished; in partition 0 only (C37).
     """
 
     next_offset: int = 0
     tick: int | None = None
     catalogs: dict[str, str] = {}
     switching: tuple[str, str, str] | None = None
+    boosts: dict[str, dict[str, int]] = {}

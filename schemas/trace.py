@@ -77,14 +77,17 @@ class PassedOverStep(Step, frozen=True, kw_only=True, tag="counter_passed_over")
 class TriggerStep(Step, frozen=True, kw_only=True, tag="trigger"):
     """A trigger was considered.
 
-    `per` is its threshold in units of the metric or its length in periods, `before` and `after` what moved: the mark W, or
-    the length of the streak; None for triggers that do not count. `multiples` were crossed, `count` of them fire.
+    `per` is its threshold in units of `metric` or its length in periods, `before` and `after` what moved: the mark W of the
+    counter with this `filter`, or the length of the streak; None for triggers that do not count. `multiples` were crossed,
+    `count` of them fire.
     """
 
     system: str
     trigger: str
     type: str
     points: int
+    metric: str | None
+    filter: Pairs
     per: Decimal | None
     before: Decimal | None
     after: Decimal | None
@@ -132,7 +135,7 @@ class StreakStep(Step, frozen=True, kw_only=True, tag="streak"):
 class AchievementStep(Step, frozen=True, kw_only=True, tag="achievement"):
     """An achievement whose condition is met.
 
-    `round` counts the rounds of composites, from 0 (A14). `requires` is the value, the length or the ids that it needs.
+    `round` counts the rounds of composites, from 0 (A14). `requires` is the value, the length, the years or the ids that it needs.
     """
 
     achievement: str

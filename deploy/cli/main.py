@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "import-git": ("import_git", "Turn a git history into metric events."),
     "tail": ("tail", "Show derived events as they come."),
     "user": ("user", "Show one user: balances, level, streak, achievements, awards."),
+    "why": ("why", "Show how an award or any other effect came about, step by step."),
     "sql": ("sql", "Query the projected tables."),
     "catalog": ("catalog", "Check, publish and show catalogs."),
     "simulate": ("simulate", "Fold a file of records with a catalog, without any server."),

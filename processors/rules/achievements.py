@@ -1,6 +1,6 @@
 """Which achievements a record completes, in the order F6 (achievements.md)."""
 
-from processors.rules import anniversaries, texts
+from processors.rules import anniversaries, messages, texts
 from processors.rules.effects import Effects, instant_text
 from processors.rules.filters import matches
 from processors.rules.plan import AchievementPlan, CounterPlan, Plan
@@ -85,6 +85,8 @@ def complete(
         user.composites = None
         number += 1
         reached = _ready_composites(user, plan, effects)
+    if plan.messages is not None:
+        messages.expect(user, plan, done)
     return done
 
 

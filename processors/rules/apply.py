@@ -5,7 +5,17 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from processors.rules import achievements, anniversaries, freezes, streak_views, streaks, texts, timers
+from processors.rules import (
+    achievements,
+    anniversaries,
+    boosts,
+    freezes,
+    messages,
+    streak_views,
+    streaks,
+    texts,
+    timers,
+)
 from processors.rules.decode import check_depth
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
@@ -131,6 +141,8 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
         touch(user, at_ms)
         if not created:
             freezes.zone_changed(user, plan, effects.at, effects)
+            if plan.user_boosts:
+                boosts.change_zone(user, plan, effects.at, effects)
         changed = True
     if created or changed:
         if effects.trace is not None:
@@ -140,6 +152,8 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
         streaks.open_chains(user, plan, at_ms)
         timers.schedule(user, plan)
         freezes.grant_initial(user, plan, at_ms, effects)
+        if plan.user_boosts:
+            boosts.begin(user, plan, at_ms, effects)
     if plan.anniversaries:
         if state.sign_up_date != signed_up:
             achievements.backdate_anniversaries(user, plan, at_ms, effects)
@@ -177,6 +191,8 @@ def apply_event(
             "total_out_of_range", f"the total of {metric.key} would pass 10^18; correct it with a negative value"
         )
     upsert(user, checked.given, plan, at_ms, effects, created=created)
+    if plan.messages is not None:
+        messages.note_event(user, plan, at_ms, effects.at)
     local_day = _local_day(user, at_ms, effects)
     firings = creation_firings(user, plan, effects) if created else {}
     reached = _count(user, checked, firings, effects)

@@ -2,7 +2,7 @@
 
 from msgspec import UNSET
 
-from processors.rules import achievements, freezes, streak_requests, texts
+from processors.rules import achievements, freezes, messages, streak_requests, texts
 from processors.rules.apply import Applied, given_user, upsert
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
@@ -110,6 +110,7 @@ def check_request(record: StreakRequest, user: User | None, plan: Plan) -> Appli
         streak_requests.check_pause(record)
     elif isinstance(record, Preferences):
         streak_requests.check_preferences(record, plan)
+        messages.check_notifications(record)
         if user is None:
             raise RejectedError(
                 "unknown_user", f"user {given_user(record.user).id[:80]!r} does not exist; identify it first"
@@ -134,6 +135,7 @@ def apply_request(user: User, record: StreakRequest, plan: Plan, at_ms: int, eff
         refused = streak_requests.reset(user, plan, at_ms, effects.at, effects)
     else:
         streak_requests.prefer(user, record, plan, effects.at, at_ms, effects)
+        messages.choose(user, record)
         return Applied(200, "")
     if refused is not None:
         return _with_issue(record, refused)

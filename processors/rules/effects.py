@@ -37,9 +37,22 @@ class Effects:
         cause_json: the same as JSON.
         at: append time of the record, epoch ms; `emittedAt` of everything it causes (X10).
         trace: what the rules tell their decisions to; None = nobody asks (X21).
+        live: whether the clock has begun to run on this partition; before, no message is due to anybody (D-33).
     """
 
-    __slots__ = ("_emitted_at", "_numbers", "_prefix", "_sender", "at", "cause", "cause_json", "out", "trace", "user")
+    __slots__ = (
+        "_emitted_at",
+        "_numbers",
+        "_prefix",
+        "_sender",
+        "at",
+        "cause",
+        "cause_json",
+        "live",
+        "out",
+        "trace",
+        "user",
+    )
 
     def __init__(self, out: list[Emission], user: User, environment: str, cause: str | None, at: int) -> None:
         state = user.state
@@ -49,6 +62,7 @@ class Effects:
         self.cause_json = "" if cause is None else to_json(cause)
         self.at = at
         self.trace: Trace | None = None
+        self.live = True
         self._prefix = f"{state.tenant}\0{environment}\0"
         self._emitted_at = instant_text(at)
         if not user.sender_json:

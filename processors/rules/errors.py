@@ -32,6 +32,36 @@ STATUS: Final = {
 """HTTP status of each reason code, as the synchronous call would answer."""
 
 
+RULES: Final = {
+    "tombstone": ("X9",),
+    "too_large": ("X1", "X9"),
+    "malformed": ("X9",),
+    "unknown_type": ("X2", "X9"),
+    "unknown_field": ("X2", "X9"),
+    "wrong_key": ("X1", "X9"),
+    "forged_time": ("X7", "X9"),
+    "bad_request": ("Z1",),
+    "unknown_metric": ("Z3", "T9"),
+    "unknown_achievement": ("A20",),
+    "unknown_user": ("U13", "D-19"),
+    "unknown_catalog": ("X7",),
+    "stale_catalog": ("C38", "D-22"),
+    "unknown_attribute": ("Z4", "M11"),
+    "invalid_tz": ("Z5", "U7"),
+    "email_required": ("Z6", "U6"),
+    "value_out_of_range": ("Z7", "N4"),
+    "total_out_of_range": ("Z7", "N4"),
+    "invalid_idempotency_key": ("Z8", "I11"),
+    "batch_size": ("Z9", "B1"),
+    "out_of_points": ("Z10", "P46"),
+    "achievement_locked": ("A19",),
+    "attributes_mismatch": ("A20",),
+    "invalid_sign_up_date": ("D-09",),
+    "invalid_preferences": ("S81", "D-19"),
+}
+"""Rules of docs/spec that each reason code carries out."""
+
+
 class RejectedError(Exception):
     """A record that cannot be applied. It leaves no trace in state (T10); the producer has to mend what `message` names.
 

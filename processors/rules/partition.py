@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from processors.rules import timers
+from processors.rules import boosts, timers
 from processors.rules.achievements import backdate
 from processors.rules.catalogs import CatalogStore
 from processors.rules.decode import decode, loose_fields
@@ -61,6 +61,7 @@ class Partition:
         self._store = UserStore(settings.remembered_ids)
         self._effects = effects
         self._records = UserRecords(self._store, settings, self._counted, effects)
+        self._announcer = boosts.Announcer(settings.environment)
         self._plans: dict[str, Plan] = {}
 
     @property
@@ -195,8 +196,11 @@ class Partition:
     def _run_due(self, record: LogRecord, at: int, out: list[Emission], limit: int, tenant: str | None = None) -> bool:
         """Advance all users, or those of a tenant, in the order of due instant, then key."""
         append = max(record.timestamp_ms, self._control.tick or record.timestamp_ms)
-        for known in self._control.catalogs:
-            self.plan(known)  # whatever is missing shows before anybody is taken off the timers
+        for known in sorted(self._control.catalogs):
+            plan = self.plan(known)  # whatever is missing shows before anybody is taken off the timers
+            stages = self._control.boosts.get(known)
+            if plan is not None and stages and tenant in (None, known):
+                self._announcer.announce(stages, plan, known, at, append, out)
         self._store.reschedule_touched()
         advanced = 0
         passed_over: list[tuple[int, bytes]] = []
@@ -219,6 +223,7 @@ class Partition:
             user.use(plan)
             self._store.touch(key)
             effects = self._effects(out, user, self._settings.environment, None, append)
+            effects.live = tenant is None or self._control.tick is not None
             done = timers.advance(user, plan, at, effects, limit)
             self._store.reschedule(key)
         for due, key in passed_over:
@@ -296,7 +301,13 @@ class Partition:
             timers.schedule(user, plan)
             if plan.changed_achievements:
                 backdate(user, plan, at, effects)
+            if plan.user_boosts or user.state.boosts:
+                now = max(at, user.state.append, self._control.tick or at)
+                boosts.switch_user(user, old, plan, at, now, effects)
             self._store.reschedule(key)
+        if self.number == 0:
+            stages, tick = self._control.boosts.get(tenant, {}), self._control.tick or at
+            self._control.boosts[tenant] = self._announcer.switch(stages, old, plan, tenant, tick, append, out)
         self._control.switching = None
         self._control.catalogs[tenant] = version
         self._plans[tenant] = plan

@@ -5,11 +5,11 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from processors.rules.catalog_views import boost_json, level_json, system_json
+from processors.rules.boost_plan import BoostPlan, by_id, split_boosts
+from processors.rules.catalog_views import level_json, system_json
 from processors.rules.texts import to_json
 from schemas.catalog import (
     Achievement,
-    Boost,
     Catalog,
     Filter,
     Frequency,
@@ -66,32 +66,17 @@ class TimeTriggerPlan(TriggerPlan):
         self.reference = f"{system.key}{_FILTER_SEPARATOR}{plan.trigger.id}"
 
 
-class BoostPlan:
-    """A boost that is switched on, with its object in each status."""
-
-    __slots__ = ("boost", "objects")
-
-    def __init__(self, boost: Boost) -> None:
-        self.boost = boost
-        self.objects = boost_json(boost)
-
-    def shown_json(self, local_day: int, utc_day: int) -> str:
-        """Return the object with its status: by the UTC date, for a user's own boost by the local date (P41)."""
-        boost = self.boost
-        day = utc_day if boost.user_id is None else local_day
-        if day < boost.start_day:
-            return self.objects[0]
-        return self.objects[2 if boost.end_day is not None and day > boost.end_day else 1]
-
-
 class SystemPlan:
     """An active points system.
 
-    `levels_json` and `level_keys` belong to `level_points`, which rise; `shown_json` is the beginning of the object that
-    events show, without total and closing brace.
+    Attributes:
+        boosts: those of everybody, global or by attributes. user_boosts: those of one user each, by user id (P34).
+        level_keys, levels_json: of the levels whose `level_points` rise.
+        shown_json: the beginning of the object that events show, without total and closing brace.
     """
 
     __slots__ = (
+        "_applicable",
         "boosts",
         "by_achievement",
         "by_streak",
@@ -106,6 +91,7 @@ class SystemPlan:
         "reference_json",
         "shown_json",
         "system",
+        "user_boosts",
     )
 
     def __init__(self, system: PointsSystem, created_ms: int) -> None:
@@ -116,13 +102,20 @@ class SystemPlan:
         self.shown_json = system_json(system)
         self.created_ms = created_ms
         self.limit = MAX_POINTS if system.max_points is None else system.max_points  # P5
-        self.boosts = [BoostPlan(boost) for boost in system.boosts if boost.enabled]  # sorted by id (P42)
+        self.boosts, self.user_boosts = split_boosts(
+            [BoostPlan(system, boost) for boost in system.boosts if boost.enabled]
+        )
+        self._applicable = {user_id: by_id([*self.boosts, *own]) for user_id, own in self.user_boosts.items()}
         self.level_points = [level.points for level in system.levels]
         self.level_keys = [level.key for level in system.levels]
         self.levels_json = [level_json(level) for level in system.levels]
         self.on_creation: list[TriggerPlan] = []
         self.by_streak: list[TriggerPlan] = []
         self.by_achievement: dict[str, list[TriggerPlan]] = {}
+
+    def boosts_of(self, user_id: str) -> list[BoostPlan]:
+        """Return the boosts that may apply to a user, by id (P34, P42)."""
+        return self._applicable.get(user_id, self.boosts) if self._applicable else self.boosts
 
 
 class AchievementPlan:
@@ -179,8 +172,10 @@ class Plan:
         version: the version's name; `at` the instant it was published (C38), epoch ms.
         metrics: by key, active ones only. systems: active ones by key order.
         counters: ids of the counters with a filter.
+        boosts: those of everybody in all systems. user_boosts: those of one user each, by user id.
         time_triggers: in the order of ticks at one instant (C19, P32).
         anniversaries: active anniversary achievements by years, then id (A31).
+        messages: which messages are due; None = none, and they cost nothing.
     """
 
     def __init__(self, catalog: Catalog, version: str, at: int, previous: "Plan | None" = None) -> None:
@@ -194,6 +189,7 @@ class Plan:
         self.accumulation_since = self._accumulation_since(previous)
         self.accumulates = self.streak.freezes is not None and self.streak.freezes.auto_earn_interval is not None
         self.week_start = self.streak.week_start
+        self.messages = catalog.messages
         self.metric_names = {metric.key: metric for metric in catalog.metrics}
         self.metrics = {metric.key: MetricPlan(metric) for metric in catalog.metrics if metric.status == "active"}
         self.system_created: dict[str, int] = {}
@@ -212,6 +208,11 @@ class Plan:
         for system in sorted(catalog.systems, key=lambda system: system.key):
             self._add_system(system, previous, names)
         self._sort()
+        self.boosts = [boost for system in self.systems.values() for boost in system.boosts]
+        self.user_boosts: dict[str, list[BoostPlan]] = {}
+        for plan in self.systems.values():
+            for user_id, own in plan.user_boosts.items():
+                self.user_boosts.setdefault(user_id, []).extend(own)
         self.counters = frozenset(counter.id for metric in self.metrics.values() for counter in metric.filtered)
 
     def _changed_achievements(self, previous: "Plan | None") -> frozenset[str]:

@@ -183,7 +183,7 @@ def _boosted(
     shown = ""
     product, scale = base, 1
     rounding = "up"
-    for plan in system.boosts:
+    for plan in system.boosts_of(user.state.id):
         boost = plan.boost
         why_not = _why_not(boost, user, local_day)
         if trace is not None:

@@ -1,6 +1,6 @@
 """How streaks are shown: the streak object, history rows, chain changes (streaks.md section 5)."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import UNSET
 
@@ -11,8 +11,11 @@ from processors.rules.plan import Plan
 from processors.rules.user import User
 from schemas.catalog import FREQUENCIES, Frequency
 from schemas.instants import format_day
-from schemas.outcome import StreakObject
-from schemas.state import Chain
+from schemas.outcome import PauseObject, ReadStreak, StreakObject, StreakRow
+from schemas.state import USED_FREEZE, USED_PAUSE, Chain
+
+HISTORY_PERIODS: Final = 7
+"""Rows of a streak's history, the open period among them (S85)."""
 
 Outcome = Literal["met", "frozen", "paused", "day_off", "bridged", "lost", "reset"]
 
@@ -82,6 +85,56 @@ def show_streak(user: User, plan: Plan, *, extended: bool, read: bool = False) -
         if freezes and accumulates and freezes.auto_earn_amount
         else UNSET,
     )
+
+
+def read_streak(user: User, plan: Plan, at_ms: int) -> ReadStreak:
+    """Return the streak object of a read at an instant, with history and pauses (S56, S85); the user has chains."""
+    shown = show_streak(user, plan, extended=False, read=True)
+    today = user.zone.day(at_ms)
+    return ReadStreak(
+        length=shown.length,
+        frequency=shown.frequency,
+        started=shown.started,
+        period_start=shown.period_start,
+        period_end=shown.period_end,
+        expires=shown.expires,
+        extended=shown.extended,
+        freezes=shown.freezes,
+        max_freezes=shown.max_freezes,
+        freeze_auto_earn_interval=shown.freeze_auto_earn_interval,
+        freeze_auto_earn_amount=shown.freeze_auto_earn_amount,
+        streak_history=_history(user, plan),
+        pauses=[
+            PauseObject(id=pause.id, start=format_day(pause.start), end=format_day(pause.end))
+            for pause in user.state.pauses
+            if pause.end >= today
+        ],
+    )
+
+
+def _history(user: User, plan: Plan) -> list[StreakRow]:
+    """Return the latest periods of the active chain, oldest first; those without a row have length 0 (S85, C35)."""
+    frequency = plan.frequency
+    index = FREQUENCIES.index(frequency)
+    chain = user.state.chains[index]
+    settled = {row.start: row for row in user.history[index][-HISTORY_PERIODS:]}
+    rows: list[StreakRow] = []
+    start, length, used = chain.start, chain.length, 0
+    while True:
+        row = StreakRow(
+            period_start=format_day(start),
+            period_end=format_day(next_start(frequency, start) - 1),
+            length=length,
+            used_freeze=used == USED_FREEZE if plan.streak.freezes else UNSET,
+            used_pause=used == USED_PAUSE,
+        )
+        rows.append(row)
+        if len(rows) == HISTORY_PERIODS:
+            rows.reverse()
+            return rows
+        start = period_start(frequency, start - 1, plan.week_start)
+        known = settled.get(start)
+        length, used = (known.length, known.used) if known is not None else (0, 0)
 
 
 def _expires(user: User, plan: Plan, chain: Chain) -> int:

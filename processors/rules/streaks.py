@@ -14,12 +14,13 @@ from processors.rules.zones import Zone
 from schemas.catalog import FREQUENCIES, Frequency
 from schemas.derived import Meta
 from schemas.instants import format_day
-from schemas.state import Chain, Row, SettledPeriod
+from schemas.state import USED_FREEZE, USED_PAUSE, Chain, Row, SettledPeriod
 
 HISTORY_ROWS: Final = {"daily": 92, "weekly": 54, "monthly": 24}
 """Settled rows kept for restore (S72)."""
 
 _DAILY: Final = FREQUENCIES.index("daily")
+_USED: Final = {"frozen": USED_FREEZE, "paused": USED_PAUSE}
 
 
 def is_idle(chain: Chain) -> bool:
@@ -97,7 +98,7 @@ def _settle(user: User, plan: Plan, index: int, outcome: Outcome, at_ms: int, ef
     chain.start, chain.sums, chain.met, chain.met_at = next_start(frequency, start), {}, False, None
     chain.reset = False
     if chain.length:
-        _remember(user, index, Row(start, chain.length, chain.started))
+        _remember(user, index, Row(start, chain.length, chain.started, _USED.get(outcome, 0)))
     entity = f"{frequency}\0{start}"
     if outcome == "lost" and frequency == plan.frequency:
         meta = Meta(frequency=frequency, cause="settlement", reason="missed", period_start=format_day(start))

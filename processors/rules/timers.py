@@ -1,10 +1,10 @@
-"""What time alone does to a user: settlements, throttle windows, anniversaries, time triggers (S9, F1, P24-P27, A31, L32)."""
+"""What time alone does to a user: settlements, throttle windows, anniversaries, time triggers, messages (S9, F1)."""
 
 from typing import Final
 
 from msgspec import UNSET
 
-from processors.rules import achievements, anniversaries, freezes, points, streaks
+from processors.rules import achievements, anniversaries, boosts, freezes, messages, points, streaks
 from processors.rules.effects import Effects, instant_text
 from processors.rules.filters import matches
 from processors.rules.firings import fire_achievements
@@ -16,7 +16,8 @@ from schemas.instants import SECOND_MS
 from schemas.state import TimeTrigger
 
 _NEVER: Final = 2**63
-_SETTLE, _FREEZE, _WINDOW, _ANNIVERSARY, _TICK = range(5)  # order at one instant: S9, then C23, then D-31, F1(3)
+# order at one instant: S9, C23, D-26, D-31, F1(3)
+_SETTLE, _FREEZE, _WINDOW, _BOOST, _ANNIVERSARY, _TICK, _MESSAGE = range(7)
 
 
 def close_orphaned_windows(user: User, old: Plan, new: Plan, at_ms: int, effects: Effects) -> None:
@@ -40,16 +41,17 @@ def schedule(user: User, plan: Plan) -> None:
     user.state.time_triggers = schedule
     freezes.start_accumulation(user, plan)
     anniversaries.begin(user, plan, max(user.state.created, plan.at))
+    messages.begin(user, plan)
     user.due = UNSET
 
 
 _Item = tuple[int, int, int, SystemPlan | TimeTriggerPlan | None, int]
-"""What is next: when it is done, kind, chain of a settlement or day of an anniversary, system of a window or trigger of a tick,
-its due instant."""
+"""What is next: when it is done, kind, chain of a settlement, day of an anniversary or kind of a message, system of a window
+or trigger of a tick, its due instant."""
 
 
 def _next(user: User, plan: Plan, reached_ms: int | None) -> _Item | None:
-    """Return what is next; at equal instants settlement, freezes, windows, anniversaries, ticks in the order C19, P32.
+    """Return what is next; at equal instants settlement, freezes, windows, boosts, anniversaries, ticks (C19, P32), messages.
 
     A settlement may be postponed by the settings, but not beyond a record of the same user whose effectiveAt `reached_ms`
     is at or after its due instant; everything else passes it meanwhile (S9).
@@ -73,6 +75,10 @@ def _next(user: User, plan: Plan, reached_ms: int | None) -> _Item | None:
                 continue
             first = window.until
             item = first, _WINDOW, 0, system, first
+    boost = boosts.next_due(user, plan) if plan.user_boosts else None
+    if boost is not None and boost < first:
+        first = boost
+        item = first, _BOOST, 0, None, first
     if plan.anniversaries:
         anniversary = anniversaries.due(user, plan)
         if anniversary is not None and anniversary[0] < first:
@@ -83,6 +89,11 @@ def _next(user: User, plan: Plan, reached_ms: int | None) -> _Item | None:
         if due < first:
             first = due
             item = first, _TICK, 0, trigger, first
+    if plan.messages is not None:
+        message = messages.due(user, plan)
+        if message is not None and message[0] < first:
+            first = message[0]
+            item = first, _MESSAGE, message[1], None, first
     return item
 
 
@@ -125,8 +136,12 @@ def advance(user: User, plan: Plan, until: int, effects: Effects, limit: int, *,
             streaks.settle_due(user, plan, index, due, effects)
         elif kind == _FREEZE:
             freezes.accumulate(user, plan, due, effects)
+        elif kind == _BOOST:
+            boosts.announce(user, plan, due, effects)
         elif kind == _ANNIVERSARY:
             complete_anniversaries(user, plan, index, due, effects)
+        elif kind == _MESSAGE:
+            messages.send(user, plan, index, due, effects)
         elif isinstance(what, SystemPlan):
             points.close_window(user, what, effects, due)
         else:

@@ -46,6 +46,7 @@ _ACHIEVEMENT_RULES: Final = {
     "streak": ("A10", "S95"),
     "achievement": ("A13", "A14"),
     "api": ("A12",),
+    "anniversary": ("A31",),
 }
 _SETTLEMENT_RULES: Final = {
     "met": ("S22",),
@@ -78,6 +79,12 @@ class Trace:
     def __init__(self) -> None:
         self.steps: list[AnyStep] = []
         self.points = PointsTrace(self.steps)
+
+    def take(self) -> list[AnyStep]:
+        """Return the steps, and begin anew."""
+        taken = list(self.steps)
+        self.steps.clear()
+        return taken
 
     # the record and its user
 
@@ -183,6 +190,8 @@ class Trace:
                 trigger=plan.trigger.id,
                 type=kind,
                 points=plan.base,
+                metric=plan.trigger.metric,
+                filter=dict(plan.trigger.event_attributes),
                 per=per,
                 before=low,
                 after=high,
@@ -305,6 +314,8 @@ class Trace:
             requires = exact(one.metric_value)
         elif one.trigger == "streak":
             requires = one.streak_length
+        elif one.trigger == "anniversary":
+            requires = one.anniversary_years
         elif one.trigger == "achievement":
             requires = list(one.achievement_ids)
         self.steps.append(

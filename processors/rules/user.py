@@ -37,6 +37,7 @@ class User:
         sender_json: who it is about, as envelopes say it: tenant, environment, user; empty = not known.
         composites: those whose prerequisites are complete but which wait for their user filter; None = not known.
         anniversary: first instant and day of the next anniversary to complete on; UNSET = not known, None = none.
+        recap_from, recap_until: instants between which events change nothing about recaps (E14).
         missed_anniversaries: past ones that wait for their user filter, with their days; None = not known.
     """
 
@@ -54,6 +55,8 @@ class User:
         "missed_anniversaries",
         "pending",
         "plan",
+        "recap_from",
+        "recap_until",
         "sender_json",
         "settlement",
         "state",
@@ -74,6 +77,8 @@ class User:
         self.due: int | UnsetType | None = UNSET
         self.anniversary: tuple[int, int] | UnsetType | None = UNSET
         self.missed_anniversaries: list[tuple[int, AchievementPlan]] | None = None
+        self.recap_from = 0
+        self.recap_until = 0
         self.goals: tuple[list[tuple[str, int]], bool] | None = None
         self.history: list[list[Row]] = [[], [], []]
         self.history_changed = False
@@ -91,6 +96,7 @@ class User:
             self.composites = None
             self.given = None
             self.goals = None
+            self.recap_from = self.recap_until = 0
             self.anniversaries_changed()
             self.streaks_changed()
 
@@ -115,6 +121,7 @@ class User:
         """Drop what was derived from profile fields."""
         self._shown, self._shown_json = None, ""
         self.zone = zone_of(self.state.tz)
+        self.recap_from = self.recap_until = 0
         self.anniversaries_changed()
         self.streaks_changed()
 

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw
 
-from processors.rules import apply, calls, timers
+from processors.rules import apply, calls, messages, timers
 from processors.rules.decode import loose_fields
 from processors.rules.effects import Effects, MakeEffects, instant_text, shown_instant
 from processors.rules.errors import RejectedError
@@ -47,6 +47,7 @@ class _Request(msgspec.Struct, gc=False):
     Attributes:
         event_id: the producer's, or the default one (X4). remembered: its digest if it is the producer's, else empty.
         occurred: `occurredAt`, epoch ms. append: append time (X5). at: effectiveAt (T8).
+        live: whether the partition has had a tick.
     """
 
     record: LogRecord
@@ -57,6 +58,7 @@ class _Request(msgspec.Struct, gc=False):
     occurred: int
     append: int
     at: int
+    live: bool
 
 
 class UserRecords:
@@ -103,7 +105,9 @@ class UserRecords:
         if tick is not None and tick > append:
             append = tick
         occurred = record.timestamp_ms if decoded.occurred_at is UNSET else to_ms(decoded.occurred_at)
-        request = _Request(record, decoded, key, event_id, remembered, occurred, append, min(occurred, append))
+        request = _Request(
+            record, decoded, key, event_id, remembered, occurred, append, min(occurred, append), tick is not None
+        )
         try:
             if not EARLIEST_MS <= occurred <= LATEST_MS or (
                 own_id and (event_id.startswith(self._settings.topic) or "\0" in event_id)
@@ -159,6 +163,7 @@ class UserRecords:
             user = apply.create(key, apply.given_user(decoded.user), decoded.tenant, plan, at, request.append)
             user.use(plan)
         effects = self._effects(out, user, self._settings.environment, request.event_id, request.append)
+        effects.live = request.live
         if not created:
             self._store.touch(key)
             # a zone change comes after everything due under the old zone, postponed or not (S60)
@@ -179,6 +184,8 @@ class UserRecords:
             if saved is not None:
                 self._store.put_back(key, saved).use(plan)
             raise
+        if plan.messages is not None:
+            messages.send_at_once(user, plan, request.append, effects)
         if created:
             self._store.add(user)
         if request.remembered:

@@ -15,6 +15,7 @@ _NAMES: Final = zoneinfo.available_timezones()
 _OFFSET = re.compile(r"([+-])(\d\d):(\d\d)", re.ASCII)
 _MAX_OFFSET_MINUTES: Final = 14 * 60
 _SEARCH_BACK_MS: Final = 2 * DAY_MS
+_DAY_MINUTES: Final = 24 * 60
 _DATE_CACHE: Final = 65_536
 _LONGEST_NAME: Final = 64
 
@@ -27,6 +28,9 @@ class Zone(Protocol):
 
     def first_instant(self, day: int) -> int:
         """Return the first instant whose local date is `day` or later (S8)."""
+
+    def instant_of(self, day: int, minute: int) -> int:
+        """Return the first instant whose local date and time is minute `minute` of `day` or later."""
 
     def reached_day(self, ms: int) -> int:
         """Return the latest local date that had begun by the instant; later than `day` only where clocks went back."""
@@ -52,15 +56,20 @@ class FixedZone:
         """See Zone."""
         return day * DAY_MS - self._offset_ms
 
+    def instant_of(self, day: int, minute: int) -> int:
+        """See Zone."""
+        return day * DAY_MS + minute * MINUTE_MS - self._offset_ms
+
 
 class DatabaseZone:
     """A zone of the zone database."""
 
-    __slots__ = ("_first", "_info")
+    __slots__ = ("_first", "_info", "_times")
 
     def __init__(self, info: zoneinfo.ZoneInfo) -> None:
         self._info = info
         self._first: dict[int, int] = {}
+        self._times: dict[int, int] = {}  # by minutes since 1970-01-01, local
 
     def _offset_ms(self, ms: int) -> int:
         offset = to_datetime(ms).astimezone(self._info).utcoffset()
@@ -82,19 +91,29 @@ class DatabaseZone:
         if found is None:
             if len(self._first) >= _DATE_CACHE:
                 self._first.clear()
-            found = self._first[day] = self._search(day)
+            found = self._first[day] = self._search(day * DAY_MS)
         return found
 
-    def _search(self, day: int) -> int:
-        """Walk from well before the date to its first instant, one offset change at a time."""
-        at = day * DAY_MS - _SEARCH_BACK_MS
+    def instant_of(self, day: int, minute: int) -> int:
+        """See Zone."""
+        key = day * _DAY_MINUTES + minute
+        found = self._times.get(key)
+        if found is None:
+            if len(self._times) >= _DATE_CACHE:
+                self._times.clear()
+            found = self._times[key] = self._search(key * MINUTE_MS)
+        return found
+
+    def _search(self, local_ms: int) -> int:
+        """Walk from well before a local date and time to its first instant, one offset change at a time."""
+        at = local_ms - _SEARCH_BACK_MS
         while True:
             offset = self._offset_ms(at)
-            candidate = day * DAY_MS - offset
+            candidate = local_ms - offset
             change = self._first_change(at, candidate, offset)
             if change is None:
                 return candidate
-            if self.day(change) >= day:
+            if change + self._offset_ms(change) >= local_ms:
                 return change
             at = change
 

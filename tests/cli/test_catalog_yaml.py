@@ -118,3 +118,39 @@ def test_anniversaries_pass_the_check(plaudit: Plaudit, tmp_path: Path) -> None:
     file = tmp_path / "anniversary.yaml"
     file.write_text("achievements: [{id: a, trigger: anniversary, anniversaryYears: 1, status: active}]\n")
     assert plaudit("catalog", "check", file).code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{recap: daily}", "error: messages.recap: 'daily' is not one of weekly, monthly"),
+        ("{recap: true}", "error: messages.recap: True is not one of weekly, monthly"),
+        ("{reactivation: yes}", "error: messages.reactivation: must be true or false, not 'yes'"),
+        ("{achievement: true, maxDelayHours: 0}", "error: messages.maxDelayHours: 0 must lie between 1 and 720"),
+        ("{streak: true}", "error: messages.streak: is unknown here; known fields: achievement, maxDelayHours, "),
+        ("[recap]", "error: messages: must be an object, not list"),
+    ],
+)
+def test_check_tells_what_is_wrong_with_messages(plaudit: Plaudit, tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "messages.yaml"
+    file.write_text(f"messages: {text}\n")
+    result = plaudit("catalog", "check", file)
+    assert result.code == 1
+    assert message in result.err
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("{streakReminder: true}", "warning: messages.streakReminder: is on, but without streak metrics"),
+        ("{recap: null, reactivation: false}", "warning: messages: switches nothing on"),
+        ("{recap: weekly, reactivation: true, achievement: true, maxDelayHours: 6}", ""),
+    ],
+)
+def test_check_warns_of_messages_that_never_come(plaudit: Plaudit, tmp_path: Path, text: str, warning: str) -> None:
+    file = tmp_path / "messages.yaml"
+    file.write_text(f"metrics: [m]\nmessages: {text}\n")
+    result = plaudit("catalog", "check", file)
+    assert result.code == 0
+    assert warning in result.err
+    assert bool(warning) == bool(result.err)

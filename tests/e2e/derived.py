@@ -17,7 +17,19 @@ from schemas.topics import DERIVED, TOPIC_OF_TYPE
 MOST_SHOWN = 10
 
 Place = tuple[str, str]
-"""Logical topic and user id."""
+"""Logical topic and what is the key there: user id, or id of the points system of a boost for everybody (E3)."""
+
+
+class Boost(msgspec.Struct):
+    """The boost of a notice."""
+
+    system_id: str = msgspec.field(name="pointsSystemId")
+
+
+class Data(msgspec.Struct):
+    """What says where an event without user belongs."""
+
+    boost: Boost | None = None
 
 
 class Head(msgspec.Struct):
@@ -25,7 +37,13 @@ class Head(msgspec.Struct):
 
     id: str
     type: str
+    data: Data
     user_id: str = msgspec.field(default="", name="userId")
+
+    @property
+    def key(self) -> str:
+        """Key of the record."""
+        return self.user_id if self.user_id or self.data.boost is None else self.data.boost.system_id
 
 
 _decode = msgspec.json.Decoder(Head).decode
@@ -61,7 +79,7 @@ class Derived:
         if head.id in self.ids:
             self.doubles.append(head.id)
         self.ids.add(head.id)
-        place = topic or TOPIC_OF_TYPE[head.type], head.user_id
+        place = topic or TOPIC_OF_TYPE[head.type], head.key
         if place not in self._hashes:
             self._hashes[place], self._counts[place] = hashlib.sha256(), 0
         self._hashes[place].update(b"%d:%b" % (len(value), value))
@@ -91,7 +109,7 @@ async def of_topics(bootstrap: str, names: Names, keep: Collection[str] | None =
         async for record in records_of(bootstrap, names, topic):
             head = found.add(record.value, topic)
             assert dict(record.headers) == {"type": head.type.encode(), "id": head.id.encode()}
-            assert record.key == head.user_id.encode()
+            assert record.key == head.key.encode()
     return found
 
 

@@ -63,3 +63,26 @@ def test_fixed_offsets(name: str, hours: int) -> None:
     zone = find_zone(name)
     assert zone is not None
     assert zone.first_instant(0) == -hours * 3_600_000
+
+
+def _local_minutes(ms: int, name: str) -> float:
+    moment = datetime.fromtimestamp(ms / 1000, UTC).astimezone(zoneinfo.ZoneInfo(name)).replace(tzinfo=None)
+    return (moment - datetime(1970, 1, 1)) / timedelta(minutes=1)  # noqa: DTZ001 - local time is naive
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(NAMES), DAYS, st.integers(0, 24 * 60 - 1))
+@example("Pacific/Apia", parse_day("2011-12-30"), 540)
+@example("America/New_York", parse_day("2024-03-10"), 150)
+@example("America/New_York", parse_day("2024-11-03"), 90)
+def test_the_instant_of_a_local_time_is_the_first(name: str, day: int, minute: int) -> None:
+    """At the instant the local date and time has been reached; at no minute before it had it been."""
+    first = zone_of(name).instant_of(day, minute)
+    wanted = day * 24 * 60 + minute
+    assert _local_minutes(first, name) >= wanted
+    assert _local_minutes(first - 1, name) < wanted
+    assert all(_local_minutes(at, name) < wanted for at in range(first - 3 * DAY_MS, first, 15 * MINUTE_MS))
+
+
+def test_local_times_of_a_fixed_offset() -> None:
+    assert format_instant(zone_of("+05:30").instant_of(parse_day("2024-06-01"), 540)) == "2024-06-01T03:30:00.000Z"

@@ -26,7 +26,9 @@ class Collector:
                 self.add_event(json.loads(emission.value, parse_float=Decimal))
 
     def add_event(self, event: Json) -> None:
-        """Take one derived event."""
+        """Take one derived event; notices of boosts for everybody belong to no user."""
+        if "userId" not in event:
+            return
         user = self.users.setdefault(event["userId"], _empty())
         handler = getattr(self, "_on_" + event["type"].replace(".", "_"), None)
         if handler is not None:

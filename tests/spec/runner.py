@@ -203,7 +203,10 @@ class Run:
         active = plan.frequency if frequency is None else frequency
         written: dict[str, Json] = {}
         for event in self.emissions:
-            of_user = event["userId"] == user_id and event["type"] in ("streak.period_closed", "streak.period_repaired")
+            of_user = event.get("userId") == user_id and event["type"] in (
+                "streak.period_closed",
+                "streak.period_repaired",
+            )
             if of_user and event["data"]["frequency"] == active:
                 written[event["data"]["periodStart"]] = event["data"]
         today = period_start(active, view.zone.reached_day(self.last_ms), plan.week_start)

@@ -1,0 +1,81 @@
+"""Random histories to the production fold and to an oracle written from the chapters; and what must be conserved."""
+
+from typing import Any
+
+from hypothesis import given
+
+from schemas.instants import format_instant
+from tests.properties import points_worlds as worlds
+from tests.properties.points_conservation import check_conservation
+from tests.properties.points_facts import Json
+from tests.properties.points_pair import BIG, Pair
+
+LIMITS = (BIG, 3)
+
+
+class History:
+    """A history in progress: turns operations into records."""
+
+    def __init__(self, config: Json, limit: int) -> None:
+        self.pair, self.config = Pair(limit), config
+        self.now = self.version_at = worlds.START
+        self.pair.publish(config, self.now, self.now)
+
+    def run(self, operation: Json) -> None:
+        """Carry out one operation."""
+        self.now += operation.get("gap", 0)
+        kind = operation["op"]
+        if kind in ("commit", "redo", "restart"):
+            getattr(self.pair, kind)()
+        elif kind == "tick":
+            self.pair.tick(self.now, self.now)
+        elif kind == "edit":
+            self.edit(operation)
+        else:
+            self.send(kind, operation)
+
+    def edit(self, operation: Json) -> None:
+        """Publish an edited catalog; its instant may lie before its place in the log."""
+        for edit in operation["edits"]:
+            self.config = worlds.edited(self.config, edit)
+        self.version_at = max(self.now - operation.get("late", 0), self.version_at + 1)
+        self.now = max(self.now, self.version_at)
+        self.pair.publish(self.config, self.version_at, self.now)
+
+    def send(self, kind: str, operation: Json) -> None:
+        """Send a record of a user."""
+        user: Any = {"id": operation["user"], **operation["profile"]}
+        if operation["bare"] and not operation["profile"]:
+            user = operation["user"]
+        record: Json = {"user": user}
+        if "eventId" in operation:
+            record["eventId"] = operation["eventId"]
+        timestamp = self.now - operation.get("behind", 0)
+        if "late" in operation:
+            record["occurredAt"] = format_instant(self.now - operation["late"])
+        if kind == "event":
+            record |= {"metric": operation["metric"], "value": operation["value"]}
+            if "attributes" in operation:
+                record["attributes"] = operation["attributes"]
+            if "key" in operation:
+                record["idempotencyKey"] = operation["key"]
+        elif kind == "identify":
+            record["type"] = "identify"
+        else:
+            keys = [one["key"] for one in self.config["achievements"] if "key" in one]
+            number = operation["achievement"]
+            called = keys[number % len(keys)] if keys and number < 5 else "nope"
+            record |= {"type": "achievement.complete", "achievement": called}
+        self.pair.send(record, timestamp)
+
+
+@given(config=worlds.configs(), history=worlds.histories, limit=worlds.pick(LIMITS))
+def test_points(config: Json, history: list[Json], limit: int) -> None:
+    """Every outcome, award, level change, throttled event and completion is what the chapters say."""
+    run = History(config, limit)
+    for operation in history:
+        run.run(operation)
+    check_conservation(run.pair)
+    run.run({"op": "tick", "gap": 16 * worlds.MINUTE})
+    check_conservation(run.pair, all_shown=True)
+    run.pair.totals()
