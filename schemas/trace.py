@@ -156,7 +156,7 @@ class BoostStep(Step, frozen=True, kw_only=True, tag="boost"):
     multiplier: Decimal
     rounding: str
     local_date: DateText
-    outcome: Literal["applied", "not_begun", "over", "other_user", "user_filter"]
+    outcome: Literal["applied", "not_begun", "over", "user_filter"]
     lacks: Pairs
 
 

@@ -125,7 +125,6 @@ def _achievement(step: AchievementStep) -> str:
 _NO_BOOST: Final = {
     "not_begun": "has not begun",
     "over": "is over",
-    "other_user": "is another user's",
 }
 
 

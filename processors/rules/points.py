@@ -213,8 +213,6 @@ def _why_not(boost: Boost, user: User, local_day: int) -> NoBoost | None:
         return "not_begun"
     if boost.end_day is not None and local_day > boost.end_day:
         return "over"
-    if boost.user_id is not None and boost.user_id != user.state.id:
-        return "other_user"
     return None if matches(boost.user_attributes, user.state.attributes) else "user_filter"
 
 

@@ -11,7 +11,7 @@ from schemas.instants import format_day, format_instant
 from schemas.numbers import exact
 from schemas.trace import AnyStep, AwardStep, BalanceStep, BoostStep, NoticeStep, TickStep, WindowStep
 
-NoBoost = Literal["not_begun", "over", "other_user", "user_filter"]
+NoBoost = Literal["not_begun", "over", "user_filter"]
 """Why a boost does not apply."""
 
 

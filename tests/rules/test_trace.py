@@ -118,10 +118,9 @@ def test_a_boosted_and_capped_award_shows_every_number() -> None:
         ("b", "applied"),
         ("c", "over"),
         ("d", "not_begun"),
-        ("e", "other_user"),
         ("f", "user_filter"),
     ]
-    assert fold.of(BoostStep)[5].lacks == {"p": "pro"}
+    assert fold.of(BoostStep)[4].lacks == {"p": "pro"}
     award = fold.one(AwardStep)
     assert (award.count, award.points, award.base) == (3, 7, 21)
     assert (award.boosts, award.product, award.rounding, award.boosted) == (["a", "b"], Decimal("34.65"), "down", 34)
