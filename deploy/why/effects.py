@@ -54,6 +54,14 @@ _SHORT: Final[dict[str, Callable[[Json], str]]] = {
     "streak.period_closed": _settled,
     "streak.period_repaired": _settled,
     "streak.restored": lambda data: f"{data['frequency']} length {data['length']}",
+    "emails.recap_due": lambda data: f"{data['recap']['periodStart']} to {data['recap']['periodEnd']}",
+    "emails.reactivation_due": lambda data: (
+        f"number {data['reactivation']['messageNumber']}, {data['reactivation']['daysSinceLastActive']} days"
+    ),
+    "emails.streak_reminder_due": lambda data: (
+        f"length {data['streak']['length']}, expires {data['streak']['expires']}"
+    ),
+    "emails.achievement_due": lambda data: f"{data['achievement']['id']}: {data['achievement']['name']}",
     "metric.changed": lambda data: f"{data['metric']} {data['value']:+,}, total {number(data['total'])}",
     "user.upserted": lambda data: f"zone {data['user']['tz'] or 'UTC'}",
 }

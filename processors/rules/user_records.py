@@ -171,6 +171,7 @@ class UserRecords:
             reached = request.append if postpones and _moves(user, apply.given_user(decoded.user)) else at
             if not timers.advance(user, plan, request.append, effects, limit, reached_ms=reached):
                 return False
+            user.state.append = request.append  # what is refused from here on has run what was due (D-04)
             if isinstance(decoded, CompleteAchievement):
                 answered = calls.look_up_completion(decoded, user, plan)
         if effects.trace is not None:
@@ -192,7 +193,6 @@ class UserRecords:
             forgotten = self._store.memory(key).event_ids.add(request.remembered, "")
             if forgotten:
                 self._counters["forgotten_ids"] += forgotten
-        user.state.append = request.append
         if applied.forgotten:
             self._counters["forgotten_ids"] += applied.forgotten
         if not applied.tallied:

@@ -151,6 +151,19 @@ def test_a_zone_change_moves_a_recap_and_repeats_none() -> None:
     ]
 
 
+def test_a_midnight_that_comes_twice_between_two_weeks() -> None:
+    """Havana set clocks back at 01:00 on Sunday 3 November 2024: once begun, the new week goes on."""
+    story = live({"recap": "weekly", "reactivation": True})
+    story.event("2024-11-03T04:30:00Z", "before", tz="America/Havana")  # 00:30 of the 3rd
+    story.event("2024-11-03T05:30:00Z", "before")  # 00:30 again
+    story.event("2024-11-03T05:30:00Z", "again", tz="America/Havana")
+    story.tick("2024-11-03T15:00:00Z", "2024-11-10T15:00:00Z")
+    assert [(e["userId"], e["occurredAt"][:16]) for e in messages(story, "recap")] == [
+        ("again", "2024-11-10T14:00"),
+        ("before", "2024-11-10T14:00"),
+    ]
+
+
 def test_another_aggregation_begins_anew() -> None:
     story = live({"recap": "weekly"})
     story.event("2024-06-05T12:00:00Z", tz="UTC")
