@@ -32,9 +32,10 @@ _STAMP: Final = ".made"
 
 def listed_modules(root: Path = ROOT) -> list[Path]:
     """Return the modules to compile, relative to `root`."""
-    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    found = {path for pattern in settings["tool"]["plaudit"]["compiled"] for path in root.glob(pattern)}
-    return sorted(path.relative_to(root) for path in found if path.name != "__init__.py")
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["plaudit"]
+    found = {path.relative_to(root) for pattern in settings["compiled"] for path in root.glob(pattern)}
+    left_out = {Path(name) for name in settings["interpreted"]}
+    return sorted(path for path in found - left_out if path.name != "__init__.py")
 
 
 def is_compiled() -> bool:

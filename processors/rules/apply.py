@@ -2,7 +2,6 @@
 
 from typing import Final
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from processors.rules import achievements, boosts, freezes, messages, streak_views, streaks, texts, timers
@@ -31,7 +30,7 @@ from schemas.state import Counter
 NO_ATTRIBUTES: Final[dict[str, str]] = {}
 
 
-class Applied(msgspec.Struct, frozen=True, gc=False):
+class Applied:
     """What applying a record gave.
 
     `status` is as the HTTP call would answer, `outcome` JSON of an EventOutcome, CompletionOutcome or IdentifyOutcome, empty
@@ -39,22 +38,37 @@ class Applied(msgspec.Struct, frozen=True, gc=False):
     tells whether the tallies had room for the event.
     """
 
-    status: int
-    outcome: str
-    forgotten: int = 0
-    issues: list[Issue] | UnsetType = UNSET
-    tallied: bool = True
+    __slots__ = ("forgotten", "issues", "outcome", "status", "tallied")
+
+    def __init__(
+        self,
+        status: int,
+        outcome: str,
+        forgotten: int = 0,
+        issues: list[Issue] | UnsetType = UNSET,
+        *,
+        tallied: bool = True,
+    ) -> None:
+        self.status = status
+        self.outcome = outcome
+        self.forgotten = forgotten
+        self.issues = issues
+        self.tallied = tallied
 
 
-class CheckedEvent(msgspec.Struct, frozen=True, gc=False):
-    """A metric event that passed validation."""
+class CheckedEvent:
+    """A metric event that passed validation. `value` is scaled, `idempotency_key` empty if there is none."""
 
-    event: MetricEvent
-    given: UserInput
-    metric: MetricPlan
-    value: int
-    attributes: dict[str, str]
-    idempotency_key: str
+    __slots__ = ("attributes", "given", "idempotency_key", "metric", "value")
+
+    def __init__(
+        self, given: UserInput, metric: MetricPlan, value: int, attributes: dict[str, str], idempotency_key: str
+    ) -> None:
+        self.given = given
+        self.metric = metric
+        self.value = value
+        self.attributes = attributes
+        self.idempotency_key = idempotency_key
 
 
 def given_user(user: UserInput | str) -> UserInput:
@@ -110,7 +124,7 @@ def check_event(event: MetricEvent, user: User | None, plan: Plan, at_ms: int) -
             "invalid_idempotency_key",
             f"idempotencyKey has {len(key)} characters, the limit is {MAX_IDEMPOTENCY_KEY_LENGTH}",
         )
-    return CheckedEvent(event, given, metric, value, attributes, key)
+    return CheckedEvent(given, metric, value, attributes, key)
 
 
 def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effects, *, created: bool) -> None:

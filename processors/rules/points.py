@@ -3,7 +3,6 @@
 from bisect import bisect_right
 from typing import Final
 
-import msgspec
 from msgspec import UNSET, Raw
 
 from processors.rules import texts
@@ -28,12 +27,15 @@ MAX_COLLECTED_AWARDS: Final = 100
 _MICRO: Final = 10**6
 
 
-class Firing(msgspec.Struct, frozen=True, gc=False):
+class Firing:
     """A trigger that fires `count` times, and its place in the order of the record (P31, P32)."""
 
-    order: tuple[int, int, int, int, str]
-    trigger: TriggerPlan
-    count: int
+    __slots__ = ("count", "order", "trigger")
+
+    def __init__(self, order: tuple[int, int, int, int, str], trigger: TriggerPlan, count: int) -> None:
+        self.order = order
+        self.trigger = trigger
+        self.count = count
 
 
 Firings = dict[str, list[Firing]]

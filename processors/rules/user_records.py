@@ -41,7 +41,7 @@ _POSITION: Final = re.compile(r"-\d+-\d+", re.ASCII)
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class _Request(msgspec.Struct, gc=False):
+class _Request:
     """A user's record on its way.
 
     Attributes:
@@ -50,15 +50,29 @@ class _Request(msgspec.Struct, gc=False):
         live: whether the partition has had a tick.
     """
 
-    record: LogRecord
-    decoded: UserRecord
-    key: bytes
-    event_id: str
-    remembered: bytes
-    occurred: int
-    append: int
-    at: int
-    live: bool
+    __slots__ = ("append", "at", "decoded", "event_id", "key", "live", "occurred", "record", "remembered")
+
+    def __init__(
+        self,
+        record: LogRecord,
+        decoded: UserRecord,
+        key: bytes,
+        event_id: str,
+        remembered: bytes,
+        occurred: int,
+        append: int,
+        *,
+        live: bool,
+    ) -> None:
+        self.record = record
+        self.decoded = decoded
+        self.key = key
+        self.event_id = event_id
+        self.remembered = remembered
+        self.occurred = occurred
+        self.append = append
+        self.at = min(occurred, append)
+        self.live = live
 
 
 class UserRecords:
@@ -105,9 +119,7 @@ class UserRecords:
         if tick is not None and tick > append:
             append = tick
         occurred = record.timestamp_ms if decoded.occurred_at is UNSET else to_ms(decoded.occurred_at)
-        request = _Request(
-            record, decoded, key, event_id, remembered, occurred, append, min(occurred, append), tick is not None
-        )
+        request = _Request(record, decoded, key, event_id, remembered, occurred, append, live=tick is not None)
         try:
             if not EARLIEST_MS <= occurred <= LATEST_MS or (
                 own_id and (event_id.startswith(self._settings.topic) or "\0" in event_id)
