@@ -38,10 +38,16 @@ def _outcome(fields: Json) -> str:
     return f"status {fields['status']}{reason}"
 
 
+def _boost(data: Json) -> str:
+    return f"{data['boost']['pointsSystemKey']} {data['boost']['id']} x {number(data['boost']['multiplier'])}"
+
+
 _SHORT: Final[dict[str, Callable[[Json], str]]] = {
     "points.awarded": _awarded,
     "points.changed": _changed,
     "points.level_changed": _level,
+    "points.boost_started": _boost,
+    "points.boost_finished": _boost,
     "achievement.completed": lambda data: f"{data['achievement']['id']}: {data['achievement']['name']}",
     "achievement.backdated": lambda data: f"{data['achievement']['id']}: {data['achievement']['name']}",
     "streak.started": _moved,

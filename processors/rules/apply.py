@@ -94,8 +94,8 @@ def check_event(event: MetricEvent, user: User | None, plan: Plan, at_ms: int) -
     except NotANumberError as error:
         check_depth(bytes(event.value))  # the usual path decodes without looking into it
         raise RejectedError("bad_request", f"value {error} is not a number; send a JSON number") from error
-    except ValueOutOfRangeError as error:
-        out_of_range = error
+    except ValueOutOfRangeError as beyond:
+        out_of_range = beyond
     metric = plan.metrics.get(event.metric)
     if metric is None:
         known = ", ".join(sorted(plan.metrics)) or "none"

@@ -140,9 +140,9 @@ def loose_fields(value: bytes | None) -> LooseFields:
         RejectedError: not even the user's id.
     """
     fields = _fields(value or b"")
-    user = bytes(fields.get("user", b""))
+    user = bytes(fields["user"]) if "user" in fields else b""
     try:
-        raw = _object.decode(user)["id"] if user[:1] == b"{" else user
+        raw = bytes(_object.decode(user)["id"]) if user[:1] == b"{" else user
         user_id = _text.decode(raw)
         tenant = _text.decode(fields["tenant"]) if "tenant" in fields else ""
     except (KeyError, msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from mypy_extensions import mypyc_attr
 
 from processors.rules.texts import to_json
 from processors.rules.trace import Trace
@@ -28,6 +29,7 @@ def shown_instant(ms: int) -> str:
     return instant_text(min(max(ms, EARLIEST_MS), LATEST_MS))
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Effects:
     """The derived events of one record.
 

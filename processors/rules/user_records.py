@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw
 
-from processors.rules import apply, calls, messages, timers
+from processors.rules import apply, calls, messages, streaks, timers
 from processors.rules.decode import loose_fields
 from processors.rules.effects import Effects, MakeEffects, instant_text, shown_instant
 from processors.rules.errors import RejectedError
@@ -184,6 +184,8 @@ class UserRecords:
             if not timers.advance(user, plan, request.append, effects, limit, reached_ms=reached):
                 return False
             user.state.append = request.append  # what is refused from here on has run what was due (D-04)
+            if postpones:
+                streaks.roll_idle(user, plan, streaks.settled_until(plan, request.append, reached))
             if isinstance(decoded, CompleteAchievement):
                 answered = calls.look_up_completion(decoded, user, plan)
         if effects.trace is not None:

@@ -27,10 +27,19 @@ ZONES = (
 )
 EVENT_FILTERS: tuple[Json, ...] = ({}, {}, {}, {"a": "x"}, {"a": "y"}, {"a": "x", "b": "x"}, {"a": ""})
 USER_FILTERS: tuple[Json, ...] = ({}, {}, {}, {}, {}, {"p": "pro"}, {"p": "free"}, {"p": "pro", "q": "1"})
-_TEXTS = "1 2 3 5 12 4 1.5 0 0.5 2.5 -1 -4 7.123456789 0.0000000005 -2.0000000015 1000000000001"
+_TEXTS = "1 2 3 5 12 4 1.5 0 0.5 2.5 -1 -4 7.123456789 0.0000000005 -2.0000000015 1000000000000 1000000000001"
 VALUES = tuple(Decimal(text) for text in _TEXTS.split())
 DATES = ("2025-03-27", "2025-03-28", "2025-03-29", "2025-03-30", "2025-03-31", "2025-04-01", "2025-04-03")
 GAPS = (0, SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 15 * MINUTE - 1, 15 * MINUTE, HOUR, 3 * HOUR, 7 * HOUR, DAY)
+
+EMPTY: Json = {
+    "metrics": [{"key": key, "status": "active"} for key in METRICS],
+    "eventAttributes": ["a", "b"],
+    "userAttributes": ["p", "q"],
+    "achievements": [],
+    "systems": [],
+}
+"""A catalog in which nothing happens."""
 
 pick = st.sampled_from
 event_filters, user_filters = pick(EVENT_FILTERS), pick(USER_FILTERS)
@@ -49,7 +58,7 @@ def objects(required: Json, optional: Json | None = None) -> st.SearchStrategy[J
     return st.fixed_dictionaries(required, optional=optional or {})
 
 
-_common = {"points": pick([1, 2, 5, 10, 30, -1, -3, -12]), "status": statuses}
+_common = {"points": pick([1, 2, 5, 10, 30, -1, -3, -12, 1_000_000]), "status": statuses}
 _selective = {"userAttributes": user_filters, "created": pick(["2025-01-02T00:00:00Z", "2025-01-01T00:00:00Z"])}
 
 
@@ -124,8 +133,7 @@ def systems(key: str) -> st.SearchStrategy[Json]:
 @st.composite
 def configs(draw: st.DrawFn) -> Json:
     """A catalog file."""
-    config: Json = {"metrics": list(METRICS), "eventAttributes": ["a", "b"], "userAttributes": ["p", "q"]}
-    config["achievements"] = []
+    config = copy.deepcopy(EMPTY)
     for body, state in draw(st.lists(st.tuples(achievements, states), min_size=2, max_size=5)):
         add_achievement(config, body, state)
     config["systems"] = draw(
@@ -197,6 +205,7 @@ _system_patches = st.one_of(
     st.fixed_dictionaries({"status": pick(["active", "archived"])}),
     st.fixed_dictionaries({"boosts": st.lists(boosts | of_user, max_size=2, unique_by=lambda one: one["id"])}),
 )
+_metric_edits = st.tuples(st.just("metric"), indexes, indexes, pick(["active", "archived"]))
 _trigger_edits = weighted(
     (3, st.tuples(st.just("trigger"), indexes, indexes, _trigger_patches)),
     (2, st.tuples(st.just("new trigger"), indexes, indexes, triggers(pick(["t6", "t7"])))),
@@ -213,6 +222,7 @@ _counter_edits = weighted(
     (2, st.tuples(st.just("new trigger"), indexes, indexes, metric_triggers(pick(["t6", "t7", "t8"])))),
     (1, st.tuples(st.just("drop trigger"), indexes, indexes, st.none())),
     (1, st.tuples(st.just("new achievement"), indexes, indexes, st.tuples(_counted, st.just("active")))),
+    (1, _metric_edits),
 )
 
 _OF_TYPE = {
@@ -232,6 +242,8 @@ def edited(config: Json, edit: tuple[str, int, int, Any]) -> Json:
     system = config["systems"][first % len(config["systems"])]
     if what == "system":
         system.update(value)
+    elif what == "metric":
+        config["metrics"][first % len(METRICS)]["status"] = value
     elif what == "new trigger" and all(trigger["id"] != value["id"] for trigger in system["triggers"]):
         system["triggers"].append(copy.deepcopy(value))
     elif what == "new achievement":
@@ -312,7 +324,7 @@ def histories(*operations: tuple[int, st.SearchStrategy[Json]]) -> st.SearchStra
     return st.lists(weighted((3, _rounds), *operations), min_size=12, max_size=50)
 
 
-_any_edit = weighted((6, _trigger_edits), (9, _achievement_edits), (2, _system_edits))
+_any_edit = weighted((6, _trigger_edits), (9, _achievement_edits), (2, _system_edits), (1, _metric_edits))
 everything = histories((12, _events), (2, _identifications), (3, _completions), (2, _ticks), (3, versions(_any_edit)))
 unlocks = histories((8, _plain_events), (2, _completions), (5, versions(_achievement_edits)))
 counters = histories((8, _plain_events), (5, versions(_counter_edits)))

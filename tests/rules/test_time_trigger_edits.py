@@ -1,6 +1,6 @@
 """Edits of time triggers whose instant lies before a user's creation (P25, C38)."""
 
-from tests.rules.test_versions import HOURLY, Fold, config
+from tests.rules.fold import HOURLY, Fold, config
 
 
 def test_an_edit_older_than_the_user_reaches_the_user() -> None:

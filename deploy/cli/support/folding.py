@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Raw
 
 from deploy.cli.support.errors import WrongUseError
-from deploy.cli.support.sources import FILE_TOKEN, FileSource, LogSource
+from deploy.cli.support.sources import FILE_TOKEN, LogFacts
 from processors.rules.catalogs import CatalogStore
 from processors.rules.effects import Effects, MakeEffects
 from processors.rules.partition import CONTROL_HEADER, Partition
@@ -32,17 +32,19 @@ class Folding:
 
     def __init__(
         self,
-        source: LogSource,
+        source: LogFacts,
         config: Any | None,
         *,
         environment: str,
         override: bool = False,
         effects: MakeEffects = Effects,
+        in_force_ms: int | None = None,
     ) -> None:
         """`config` is a decoded catalog file; None = the log must bring its own.
 
         The given catalog is in force from before the first record, unless the log switches catalogs itself. `override`: it
-        takes the place of all that the log brings.
+        takes the place of all that the log brings. `in_force_ms` is the timestamp of the log's first record, for who folds
+        only a part of it; None = that of the first record folded.
 
         Raises:
             WrongUseError: no catalog is given, and the log does not bring one where it needs one.
@@ -57,6 +59,7 @@ class Folding:
         self._effects = effects
         self._given = None if config is None else Raw(encode_config(config))
         self._in_force_ms: int | None = None
+        self._first_ms = in_force_ms
         if config is None and not source.brings_catalogs:
             raise WrongUseError("the records bring no catalog of their own; give one with --catalog FILE")
         self._add_catalogs(config, override)
@@ -83,13 +86,12 @@ class Folding:
             self._add(version.tenant, version.version, version.at_ms, used)
         for tenant, name in source.missing:
             self.catalogs.give_up(tenant, name)
-        if isinstance(source, FileSource):
-            for (tenant, name), at_ms in source.unnamed:
-                if self._given is None:
-                    raise WrongUseError(
-                        f"the records switch to version {name!r} without its catalog; give it with --catalog FILE"
-                    )
-                self._add(tenant, name, at_ms, self._given)
+        for (tenant, name), at_ms in source.unnamed:
+            if self._given is None:
+                raise WrongUseError(
+                    f"the records switch to version {name!r} without its catalog; give it with --catalog FILE"
+                )
+            self._add(tenant, name, at_ms, self._given)
 
     def _add(self, tenant: str, version: str, at_ms: int, config: Raw) -> None:
         self.catalogs.add(_encode(CatalogRecord(tenant=tenant, version=version, at_ms=at_ms, config=config)))
@@ -101,7 +103,7 @@ class Folding:
         """
         assert self._given is not None
         if self._in_force_ms is None:
-            self._in_force_ms = first.timestamp_ms
+            self._in_force_ms = first.timestamp_ms if self._first_ms is None else self._first_ms
             for tenant in self._source.tenants:
                 self._add(tenant, FIRST_VERSION, self._in_force_ms, self._given)
         headers = ((CONTROL_HEADER, (self.settings.control_token or FILE_TOKEN).encode()),)
