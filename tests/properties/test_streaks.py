@@ -27,7 +27,7 @@ QUICK_EXAMPLES = 200
 
 USERS = ("u", "v")
 users = st.sampled_from(("u", "u", "u", "v"))
-zones = st.integers(0, 8)
+zones = st.integers(0, len(script.AWAY) + 1)
 REQUESTS = ("freeze.grant", "streak.restore", "streak.reset")
 
 
@@ -144,9 +144,9 @@ class StreakMachine(RuleBasedStateMachine):
             self.event(script.Gap(0, timedelta(days=days)), user, "a", 3, script.Late(), 0, None, None)
         self.request(script.Gap(0, timedelta(days=rest)), user, "streak.restore", script.Late())
 
-    @rule(gap=script.gaps, user=users, late=script.lateness, zone=zones)
+    @rule(gap=script.gaps | script.clock_change, user=users, late=script.lateness, zone=zones)
     def move(self, gap: script.Gap, user: str, late: script.Late, zone: int) -> None:
-        self.script.advance(gap, user)
+        self.script.advance(gap, user, self.zone(zone)["tz"] if gap.to_clock_change else "")
         self.send(self.script.activity(user, late, timedelta(), {"type": "identify"}, self.zone(zone)))
 
     @rule(gap=script.gaps, limit=st.sampled_from((10**9, 10**9, 1, 3)))
