@@ -67,7 +67,9 @@ def _sentence(report: HistoryReport, system: SystemReport) -> Markup:
 
 
 def _card(name: str, pair: Pair) -> Markup:
-    tone = "up" if pair.change > 0 else "down" if pair.change < 0 else ""
+    if not pair.change:
+        return card(name, number(pair.new), "as before")
+    tone = "up" if pair.change > 0 else "down"
     return card(name, change(pair), f"{pair.old:,} → {pair.new:,}", tone)
 
 
@@ -235,11 +237,13 @@ def _reach(reach: Reach | None) -> Iterator[str]:
 def _achievements(report: HistoryReport) -> Iterator[Markup]:
     streaks = report.streaks
     if streaks.started.old or streaks.started.new:
-        names = {"Streaks started": streaks.started, "Streaks lost": streaks.lost, "Alive at the end": streaks.alive}
+        names = {
+            "Streaks started": streaks.started,
+            "Streaks lost": streaks.lost,
+            "Streaks alive at the end": streaks.alive,
+            "Longest streak": streaks.longest,
+        }
         cards = [_card(name, pair) for name, pair in names.items()]
-        cards.append(
-            card("Longest streak", number(streaks.longest.new), f"{streaks.longest.old:,} → {streaks.longest.new:,}")
-        )
         yield element("div", *cards, class_="cards")
     if not report.achievements:
         yield element("p", "Neither catalog has an active achievement.", class_="soft")
