@@ -75,7 +75,7 @@ class Pause(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class TimeTrigger(msgspec.Struct, array_like=True, gc=False):
-    """Schedule of one time trigger: its anchor and the next due instant (P25)."""
+    """Schedule of one time trigger: its latest activation or edit, and the user's next due instant (P25)."""
 
     anchor: int
     due: int

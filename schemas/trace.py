@@ -253,6 +253,18 @@ class FreezeStep(Step, frozen=True, kw_only=True, tag="freezes"):
     balance: int
 
 
+MessageOutcome = Literal["sent", "before_clock", "too_late", "opted_out", "protected", "gone"]
+"""What became of a message that was due."""
+
+
+class MessageStep(Step, frozen=True, kw_only=True, tag="message"):
+    """A message was due (E12): `type` of the event, and whether it was sent or why it was left out."""
+
+    type: str
+    due: InstantText
+    outcome: MessageOutcome
+
+
 class CatalogStep(Step, frozen=True, kw_only=True, tag="catalog"):
     """The record puts another catalog version in force for the user (P25, A22)."""
 
@@ -281,6 +293,7 @@ AnyStep = (
     | TickStep
     | SettledStep
     | FreezeStep
+    | MessageStep
     | CatalogStep
 )
 """Any step, by its field `kind`."""

@@ -10,7 +10,6 @@ import click
 from deploy.cli.support.errors import DONE, SOME_REFUSED
 
 if TYPE_CHECKING:
-    from deploy.cli.support.kafka import Feeder
     from deploy.records_file import FileRecord
 
 MAX_REFUSALS_SHOWN = 20
@@ -73,13 +72,14 @@ async def warn_if_late(bootstrap: str, topic: str) -> None:
 async def _publish(bootstrap: str, topic: str, lines: Iterable[bytes], history: bool) -> tuple[int, int]:
     from deploy.cli.support.console import bar
     from deploy.cli.support.kafka import Feeder
+    from deploy.cli.support.publishing import give
 
     refusals: list[str] = []
     with bar("publish", None) as progress:
         async with Feeder(bootstrap, topic) as feeder:
             count = 0
             for record in _usable(lines, refusals):
-                refusal = _give(feeder, record, history)
+                refusal = give(feeder, record, history=history)
                 if refusal:
                     refusals.append(f"line {record.line}: {refusal}")
                     continue
@@ -104,23 +104,3 @@ def _usable(lines: Iterable[bytes], refusals: list[str]) -> Iterator["FileRecord
             yield from read_records([line], first=number)
         except RecordsFileError as error:
             refusals.append(str(error))
-
-
-def _give(feeder: "Feeder", record: "FileRecord", history: bool) -> str:
-    """Hand a record over; return why not, or nothing."""
-    from schemas.topics import MAX_TOPIC_RECORD_BYTES
-
-    if record.type:
-        return f"{record.type} records are written by the program: see plaudit tick, plaudit catalog publish"
-    if record.value is not None and len(record.value) > MAX_TOPIC_RECORD_BYTES - 4096:
-        return f"the record has {len(record.value)} bytes, the topic takes {MAX_TOPIC_RECORD_BYTES}"
-    now_ms = time.time_ns() // 1_000_000
-    if not history:
-        feeder.add(record.key, record.value, now_ms)
-        return ""
-    if record.timestamp_ms is None:
-        return "has neither timestamp nor occurredAt, which --history dates it by"
-    if not 0 <= record.timestamp_ms <= now_ms:
-        return "history lies between 1970 and now; mend timestamp or occurredAt"
-    feeder.add(record.key, record.value, record.timestamp_ms)
-    return ""

@@ -6,22 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from deploy.cli.support.errors import DONE, SOME_REFUSED, WRONG_USE
+from deploy.cli.support.options import RoundSize
 
 if TYPE_CHECKING:
     from processors.engine.memory import FailAt
-
-
-class _RoundSize(click.ParamType):
-    name = "N|all"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        if isinstance(value, str) and value.lower() == "all":
-            return 0
-        if not isinstance(value, str) or not value.isdecimal() or int(value) == 0:
-            self.fail(f"{value!r} is not a round size; use a whole number from 1 on, or all", param, ctx)
-        return int(value)
 
 
 @click.command(
@@ -39,7 +27,7 @@ If the file does not say what is in force at its beginning, --catalog is, from t
 )
 @click.option("--catalog", "catalog_path", required=True, metavar="FILE", help="Catalog file (YAML or JSON).")
 @click.option("--records", "records_path", required=True, metavar="FILE|-", help="Records, one JSON object per line.")
-@click.option("--batch", "round_size", type=_RoundSize(), default=500, show_default=True, help="Records per round.")
+@click.option("--batch", "round_size", type=RoundSize(), default=500, show_default=True, help="Records per round.")
 @click.option("--outcomes", is_flag=True, help="Print the outcome of every record instead of the derived events.")
 @click.option("--override", is_flag=True, help="Use --catalog in place of the catalogs that the records bring.")
 @click.option(
@@ -60,45 +48,30 @@ def command(
     Refused records come as JSON lines on standard error. Exit code 3 if there are any. The result does not depend on
     --batch; on a dump it is what the installation derived, byte for byte.
     """
-    import msgspec
-
     from deploy.cli.support.console import bar
     from deploy.cli.support.files import catalog_file
     from deploy.cli.support.folding import Folding
-    from deploy.cli.support.simulation import Simulation
+    from deploy.cli.support.replaying import warn_of_other_catalog, write_derived
     from deploy.cli.support.sources import file_source
     from deploy.logging import quiet_logging
     from deploy.settings import read_settings
-    from schemas.emission import Emission
-    from schemas.topics import DERIVED, EVENTS, OUTCOMES, REJECTED, full_name
+    from schemas.topics import EVENTS, full_name
 
     quiet_logging()
     config, _, _ = catalog_file(catalog_path, exit_code=WRONG_USE)
     settings = read_settings()
-    wanted = (OUTCOMES,) if outcomes else DERIVED
-    output = sys.stdout.buffer
-    refused = 0
-
-    def on_emission(emission: Emission) -> None:
-        nonlocal refused
-        if emission.topic in wanted:
-            output.write(emission.value)
-            output.write(b"\n")
-        elif emission.topic == REJECTED:
-            refused += 1
-            progress.line(emission.value.decode())
-
     with file_source(records_path, full_name(EVENTS, settings.prefix)) as source:
         folding = Folding(source, config, environment=environment or settings.environment, override=override)
-        if folding.differs and not override:
-            warning = f"the records bring a catalog of their own that differs from {catalog_path}; theirs is used (see --override)"
-            print(msgspec.json.encode({"warning": warning}).decode(), file=sys.stderr)
+        warn_of_other_catalog(folding, catalog_path, override=override)
         with bar("simulate", source.total) as progress:
-            Simulation(source, folding).run(
-                round_size or None,
-                on_emission,
+            refused = write_derived(
+                source,
+                folding,
+                sys.stdout.buffer,
+                progress,
+                round_size=round_size or None,
+                outcomes=outcomes,
                 fail=_breaker(abort_every) if abort_every else None,
-                on_progress=progress.advance,
             )
     return SOME_REFUSED if refused else DONE
 

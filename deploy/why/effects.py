@@ -38,10 +38,16 @@ def _outcome(fields: Json) -> str:
     return f"status {fields['status']}{reason}"
 
 
+def _boost(data: Json) -> str:
+    return f"{data['boost']['pointsSystemKey']} {data['boost']['id']} x {number(data['boost']['multiplier'])}"
+
+
 _SHORT: Final[dict[str, Callable[[Json], str]]] = {
     "points.awarded": _awarded,
     "points.changed": _changed,
     "points.level_changed": _level,
+    "points.boost_started": _boost,
+    "points.boost_finished": _boost,
     "achievement.completed": lambda data: f"{data['achievement']['id']}: {data['achievement']['name']}",
     "achievement.backdated": lambda data: f"{data['achievement']['id']}: {data['achievement']['name']}",
     "streak.started": _moved,
@@ -54,6 +60,14 @@ _SHORT: Final[dict[str, Callable[[Json], str]]] = {
     "streak.period_closed": _settled,
     "streak.period_repaired": _settled,
     "streak.restored": lambda data: f"{data['frequency']} length {data['length']}",
+    "emails.recap_due": lambda data: f"{data['recap']['periodStart']} to {data['recap']['periodEnd']}",
+    "emails.reactivation_due": lambda data: (
+        f"number {data['reactivation']['messageNumber']}, {data['reactivation']['daysSinceLastActive']} days"
+    ),
+    "emails.streak_reminder_due": lambda data: (
+        f"length {data['streak']['length']}, expires {data['streak']['expires']}"
+    ),
+    "emails.achievement_due": lambda data: f"{data['achievement']['id']}: {data['achievement']['name']}",
     "metric.changed": lambda data: f"{data['metric']} {data['value']:+,}, total {number(data['total'])}",
     "user.upserted": lambda data: f"zone {data['user']['tz'] or 'UTC'}",
 }

@@ -36,7 +36,7 @@ def by_place(source: LogSource, one: Asked, on_progress: OnProgress) -> Owner | 
     assert one.place is not None
     for record in _counted(source.records({one.place.partition}), on_progress):
         if record.offset == one.place.offset:
-            return Owner(record.key or None, record.partition)
+            return Owner.of(record.key, record.partition)
     return None
 
 
@@ -44,10 +44,10 @@ def of_user(source: LogSource, tenant: str, user_id: str, on_progress: OnProgres
     """Return a user given by name as owner, None if the log has no record of the user."""
     key = user_key(tenant, user_id)
     if source.partitions is not None:
-        return Owner(key, partition_of(key, source.partitions))
+        return Owner.of(key, partition_of(key, source.partitions))
     for record in _counted(source.records(), on_progress):
         if record.key == key:
-            return Owner(key, record.partition)
+            return Owner.of(key, record.partition)
     return None
 
 
@@ -56,7 +56,7 @@ def in_log(source: LogSource, one: Asked, on_progress: OnProgress) -> list[Owner
     found: dict[Owner, None] = {}
     for record in _counted(source.records(), on_progress):
         if names_record(one, record.value):
-            found[Owner(record.key or None, record.partition)] = None
+            found[Owner.of(record.key, record.partition)] = None
     return list(found)
 
 
@@ -68,7 +68,7 @@ def in_tables(clickhouse: ClickHouse, one: Asked, partitions: int) -> list[Owner
     except CommandError:
         return []
     keys = [user_key(row["tenant"], row["user_id"]) for row in rows]
-    return [Owner(key, partition_of(key, partitions)) for key in keys]
+    return [Owner.of(key, partition_of(key, partitions)) for key in keys]
 
 
 def in_topics(bootstrap: str, prefix: str, one: Asked, on_progress: OnProgress) -> list[Owner]:
@@ -85,7 +85,7 @@ def in_topics(bootstrap: str, prefix: str, one: Asked, on_progress: OnProgress) 
                         if header in record.headers or (
                             one.needle in record.value and is_made_by(one.id, record.value)
                         ):
-                            return [Owner(record.key or None, record.partition)]
+                            return [Owner.of_effect(record.key, record.value, record.partition)]
                     on_progress(len(run))
         return []
 
@@ -102,7 +102,7 @@ def by_folding(source: LogSource, folding: Folding, one: Asked, on_progress: OnP
         offsets[record.partition] = record.offset + 1
         for emission in emitted:
             if names_effect(one, emission):
-                return [Owner(emission.key or None, record.partition)]
+                return [Owner.of_effect(emission.key, emission.value, record.partition)]
         emitted.clear()
         if number % _ROUND == 0:
             for partition, following in offsets.items():

@@ -30,22 +30,36 @@ _encode: Final = msgspec.json.Encoder().encode
 _decoder: Final = msgspec.json.Decoder(UserState)
 
 
+class _Envelope(msgspec.Struct, rename="camel", frozen=True):
+    tenant_id: str = ""
+    user_id: str = ""
+
+
+_envelope: Final = msgspec.json.Decoder(_Envelope)
+
+
 class Owner(msgspec.Struct, frozen=True):
-    """Whose records are folded: those with this key, in this partition. None as key: control records only."""
+    """Whose records are folded: those with this key, in this partition. None as key: control records only.
+
+    `tenant` and `user_id` are what the key says (X1); the user is empty where an effect is nobody's (E3).
+    """
 
     key: bytes | None
     partition: int
+    tenant: str = ""
+    user_id: str = ""
 
-    @property
-    def tenant(self) -> str:
-        """Tenant of the key (X1)."""
-        tenant, separator, _ = (self.key or b"").rpartition(b"\0")
-        return tenant.decode("utf-8", "replace") if separator else ""
+    @classmethod
+    def of(cls, key: bytes | None, partition: int) -> "Owner":
+        """Return the owner of a record with this key."""
+        tenant, _, user_id = (key or b"").rpartition(b"\0")
+        return cls(key or None, partition, tenant.decode("utf-8", "replace"), user_id.decode("utf-8", "replace"))
 
-    @property
-    def user_id(self) -> str:
-        """User of the key."""
-        return (self.key or b"").rpartition(b"\0")[2].decode("utf-8", "replace")
+    @classmethod
+    def of_effect(cls, key: bytes | None, value: bytes, partition: int) -> "Owner":
+        """Return the owner of a derived event; one without user has the key of something else."""
+        envelope = _envelope.decode(value)
+        return cls.of(key, partition) if envelope.user_id else cls(None, partition, envelope.tenant_id)
 
 
 class Rebuilt(msgspec.Struct, kw_only=True):

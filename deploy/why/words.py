@@ -15,6 +15,7 @@ from schemas.trace import (
     CounterStep,
     FreezeStep,
     LocalDateStep,
+    MessageStep,
     NoticeStep,
     OlderPeriodStep,
     PassedOverStep,
@@ -202,6 +203,20 @@ def _settled(step: SettledStep) -> str:
     )
 
 
+_NO_MESSAGE: Final = {
+    "before_clock": "the partition had no tick yet",
+    "too_late": "too late",
+    "opted_out": "the user switched this kind off",
+    "protected": "a pause or a day off protects the streak",
+    "gone": "the catalog has the achievement no more",
+}
+
+
+def _message(step: MessageStep) -> str:
+    name = f"{step.type}: due at {step.due}"
+    return f"{name}, sent" if step.outcome == "sent" else f"{name}, left out: {_NO_MESSAGE[step.outcome]}"
+
+
 def _record(step: RecordStep) -> str:
     return (
         f"the record begins: occurred {step.occurred_at}, appended {step.appended_at}, effective {step.effective_at}"
@@ -232,6 +247,7 @@ _STEPS: Final[dict[type, Callable[[Any], str]]] = {
     ),
     TickStep: _tick,
     SettledStep: _settled,
+    MessageStep: _message,
     FreezeStep: lambda step: f"streak freezes {step.delta:+d} ({step.reason}): {step.balance} left",
     CatalogStep: lambda step: f"catalog {step.before or 'none'} -> {step.after}, in force from {step.at}",
 }

@@ -56,6 +56,23 @@ def reached_by_streak(user: User, plan: Plan, before: int, after: int, effects: 
     ]
 
 
+def reached_by_date(user: User, plan: Plan, day: int, effects: Effects) -> list[AchievementPlan]:
+    """Take the anniversaries up to a day; return those whose user filter matches (A31)."""
+    return [achievement for achievement in anniversaries.take(user, plan, day) if _suits(user, achievement, effects)]
+
+
+def reached_late(user: User, plan: Plan, day: int, effects: Effects) -> list[AchievementPlan]:
+    """Return what an event of a local day completes of the anniversaries whose filter did not match in time (A31a)."""
+    found = [
+        achievement
+        for when, achievement in anniversaries.missed(user, plan)
+        if when <= day and _suits(user, achievement, effects)
+    ]
+    if found:
+        user.anniversaries_changed()
+    return found
+
+
 def complete(
     user: User, plan: Plan, reached: list[AchievementPlan], at_ms: int, effects: Effects, *, due: bool = False
 ) -> list[AchievementPlan]:
@@ -99,7 +116,9 @@ def backdate(user: User, plan: Plan, at_ms: int, effects: Effects) -> None:
     """
     changed = plan.changed_achievements
     reached = (
-        _met_metrics(user, plan, effects) + _met_streaks(user, plan, effects) + _met_anniversaries(user, plan, at_ms)
+        _met_metrics(user, plan, effects)
+        + _met_streaks(user, plan, effects)
+        + _met_anniversaries(user, plan, at_ms, effects)
     )
     _complete_silently(user, plan, reached, changed, at_ms, effects, due=True)
 
@@ -109,7 +128,7 @@ def backdate_anniversaries(user: User, plan: Plan, at_ms: int, effects: Effects)
     day = anniversaries.begin(user, plan, max(at_ms, plan.at))
     if day is not None:
         user.state.anniversary_day = day  # a late record may know less of them to be past
-        reached = anniversaries.past(user, plan, day)
+        reached = [a for a in anniversaries.past(user, plan, day) if _suits(user, a, effects)]
         _complete_silently(user, plan, reached, frozenset(), at_ms, effects, due=False)
 
 
@@ -166,12 +185,12 @@ def _met_streaks(user: User, plan: Plan, effects: Effects) -> list[AchievementPl
     ]
 
 
-def _met_anniversaries(user: User, plan: Plan, at_ms: int) -> list[AchievementPlan]:
+def _met_anniversaries(user: User, plan: Plan, at_ms: int, effects: Effects) -> list[AchievementPlan]:
     """Return the changed anniversary achievements whose day has begun, by years, then id (A31, A24)."""
     if not plan.anniversaries:
         return []
     past = anniversaries.past(user, plan, user.zone.reached_day(at_ms))
-    return [achievement for achievement in past if achievement.id in plan.changed_achievements]
+    return [achievement for achievement in past if _may_gain(user, plan, achievement, effects)]
 
 
 def _met_composites(

@@ -5,7 +5,6 @@ from typing import Final
 
 from msgspec import UNSET
 
-from processors.rules.filters import matches
 from processors.rules.plan import AchievementPlan, Plan
 from processors.rules.user import User
 from schemas.instants import from_date, parse_day, to_date
@@ -66,36 +65,23 @@ def due(user: User, plan: Plan) -> tuple[int, int] | None:
 
 
 def take(user: User, plan: Plan, day: int) -> list[AchievementPlan]:
-    """Take the anniversaries up to a day that have not been taken yet; return those whose user filter matches."""
+    """Take the anniversaries up to a day that have not been taken yet."""
     state = user.state
     done = state.anniversary_day
-    found = [
-        achievement
-        for when, achievement in _lacking(user, plan)
-        if when <= day and (done is None or when > done) and matches(achievement.user_filter, state.attributes)
-    ]
+    found = [a for when, a in _lacking(user, plan) if when <= day and (done is None or when > done)]
     state.anniversary_day = day if done is None else max(done, day)
     user.anniversaries_changed()
     return found
 
 
 def past(user: User, plan: Plan, day: int) -> list[AchievementPlan]:
-    """Return what the user lacks of the anniversaries up to a day and the user filter allows, in the order F6."""
-    attributes = user.state.attributes
-    return [a for when, a in _lacking(user, plan) if when <= day and matches(a.user_filter, attributes)]
+    """Return what the user lacks of the anniversaries up to a day, in the order F6."""
+    return [achievement for when, achievement in _lacking(user, plan) if when <= day]
 
 
-def missed(user: User, plan: Plan, day: int) -> list[AchievementPlan]:
-    """Return what an event of a local day completes: anniversaries whose user filter did not match in time (A8)."""
-    waiting = user.missed_anniversaries
-    if waiting is None:
+def missed(user: User, plan: Plan) -> list[tuple[int, AchievementPlan]]:
+    """Return the anniversaries, with their days, that were taken while their user filter did not match (A31a)."""
+    if user.missed_anniversaries is None:
         done = user.state.anniversary_day
-        waiting = [pair for pair in _lacking(user, plan) if done is not None and pair[0] <= done]
-        user.missed_anniversaries = waiting
-    if not waiting:
-        return []
-    attributes = user.state.attributes
-    found = [a for when, a in waiting if when <= day and matches(a.user_filter, attributes)]
-    if found:
-        user.anniversaries_changed()
-    return found
+        user.missed_anniversaries = [pair for pair in _lacking(user, plan) if done is not None and pair[0] <= done]
+    return user.missed_anniversaries

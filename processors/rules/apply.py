@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from processors.rules import achievements, anniversaries, boosts, freezes, messages, streak_views, streaks, timers
+from processors.rules import achievements, boosts, freezes, messages, streak_views, streaks, timers
 from processors.rules.decode import check_depth
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
@@ -205,7 +205,7 @@ def apply_event(
         fire_streak(user, plan, grown, firings, effects)
         reached = reached + achievements.reached_by_streak(user, plan, *grown, effects)
     if plan.anniversaries:
-        reached = reached + anniversaries.missed(user, plan, local_day)
+        reached = reached + achievements.reached_late(user, plan, local_day, effects)
     done = achievements.complete(user, plan, reached, at_ms, effects)
     if done:
         fire_achievements(user, plan, done, firings, effects)

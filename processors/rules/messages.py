@@ -25,6 +25,7 @@ from schemas.derived import (
 from schemas.instants import DAY_MS, HOUR_MS, format_day
 from schemas.records import Preferences
 from schemas.state import Messages
+from schemas.trace import MessageOutcome
 
 RECAP, REACTIVATION, REMINDER, ACHIEVEMENT = range(4)
 """Kinds of messages, in their order at one instant (D-31)."""
@@ -38,6 +39,12 @@ MAX_WAITING: Final = 100
 EASTERN: Final = zone_of("America/New_York")
 """The zone of messages to users without one (E13)."""
 
+_TYPES: Final = (
+    "emails.recap_due",
+    "emails.reactivation_due",
+    "emails.streak_reminder_due",
+    "emails.achievement_due",
+)
 _PREFERENCE: Final = ("recap", "reactivation", "streak_reminder", "achievement_completed")
 _CHANNELS: Final = ("email", "push")
 
@@ -68,6 +75,7 @@ def begin(user: User, plan: Plan) -> None:
         state.messages = None  # E12
         return
     known = state.messages = state.messages or Messages()
+    user.messages_changed()
     aggregation = settings.recap or ""
     if known.aggregation != aggregation:
         known.aggregation, known.recaps, known.recapped = aggregation, [], None
@@ -90,7 +98,9 @@ def note_event(user: User, plan: Plan, at_ms: int, append_ms: int) -> None:
         return
     if settings.reactivation and (known.active is None or at_ms > known.active):
         if known.active is None or known.sent:
-            user.due = UNSET  # what was due next may come earlier now, otherwise it only comes later
+            user.messages_changed()  # what was due next may come earlier now
+        elif at_ms >= user.active_until:
+            user.message = UNSET  # it comes later; `user.due` may stay, too early does no harm
         known.active = at_ms
         known.sent = _passed(user, at_ms, append_ms) if append_ms - at_ms > DAY_MS else 0
     if settings.recap is not None and not user.recap_from <= at_ms < user.recap_until:
@@ -100,21 +110,21 @@ def note_event(user: User, plan: Plan, at_ms: int, append_ms: int) -> None:
 def _passed(user: User, active_ms: int, at_ms: int) -> int:
     """Return how many messages of a sequence were due by an instant."""
     zone = _zone(user)
-    day = zone.day(active_ms)
+    day = zone.reached_day(active_ms)
     return sum(zone.instant_of(day + days, _REACTIVATION) <= at_ms for days in REACTIVATION_DAYS)
 
 
 def _expect_recap(user: User, plan: Plan, known: Messages, aggregation: Frequency, at_ms: int, append_ms: int) -> None:
     """Note that the period of an event will have a recap, unless its hour is past."""
     zone = _zone(user)
-    start = period_start(aggregation, zone.day(at_ms), plan.week_start)
+    start = period_start(aggregation, zone.reached_day(at_ms), plan.week_start)
     user.recap_from = zone.first_instant(start)
     user.recap_until = zone.first_instant(next_start(aggregation, start))
     done = known.recapped is not None and start <= known.recapped
     if done or start in known.recaps or _recap_due(zone, aggregation, start) <= append_ms:
         return
     known.recaps = sorted([*known.recaps, start])
-    user.due = UNSET
+    user.messages_changed()
 
 
 def expect(user: User, plan: Plan, done: list[AchievementPlan]) -> None:
@@ -123,7 +133,7 @@ def expect(user: User, plan: Plan, done: list[AchievementPlan]) -> None:
     if known is None or settings is None or not settings.achievement:
         return
     known.waiting += [achievement.id for achievement in done[: MAX_WAITING - len(known.waiting)]]
-    user.due = UNSET
+    user.messages_changed()
 
 
 # what is due
@@ -131,6 +141,8 @@ def expect(user: User, plan: Plan, done: list[AchievementPlan]) -> None:
 
 def due(user: User, plan: Plan) -> tuple[int, int] | None:
     """Return instant and kind of the next message, None if none is to come."""
+    if user.message is not UNSET:
+        return user.message
     settings, known = plan.messages, user.state.messages
     if known is None or settings is None:
         return None
@@ -139,7 +151,9 @@ def due(user: User, plan: Plan) -> tuple[int, int] | None:
     if known.recaps and settings.recap is not None:
         first = _recap_due(zone, settings.recap, known.recaps[0])
     if known.active is not None and known.sent < len(REACTIVATION_DAYS):
-        when = zone.instant_of(zone.day(known.active) + REACTIVATION_DAYS[known.sent], _REACTIVATION)
+        day = zone.reached_day(known.active)
+        user.active_until = zone.first_instant(day + 1)
+        when = zone.instant_of(day + REACTIVATION_DAYS[known.sent], _REACTIVATION)
         if when < first:
             first, kind = when, REACTIVATION
     if settings.streak_reminder:
@@ -150,7 +164,8 @@ def due(user: User, plan: Plan) -> tuple[int, int] | None:
         when = _first_waiting(user, known, zone)[0]
         if when < first:
             first, kind = when, ACHIEVEMENT
-    return None if first == _NEVER else (first, kind)
+    user.message = None if first == _NEVER else (first, kind)
+    return user.message
 
 
 def _recap_due(zone: Zone, aggregation: Frequency, start: int) -> int:
@@ -204,28 +219,33 @@ def send(user: User, plan: Plan, kind: int, due_ms: int, effects: Effects) -> No
     """Carry out the message that `due` found; it counts as sent also where nothing is emitted."""
     known = user.state.messages
     assert known is not None
-    wanted = _is_wanted(user, plan, kind, due_ms, effects)
+    outcome = _outcome(user, plan, kind, due_ms, effects)
+    user.messages_changed()
     if kind == RECAP:
         start = known.recaps[0]
         known.recaps, known.recapped = known.recaps[1:], start
-        if wanted:
+        if outcome == "sent":
             _send_recap(user, plan, start, due_ms, effects)
     elif kind == REACTIVATION:
         known.sent += 1
-        if wanted:
+        if outcome == "sent":
             _send_reactivation(user, known.sent, due_ms, effects)
     elif kind == REMINDER:
         index = FREQUENCIES.index(plan.frequency)
         start = user.state.chains[index].start
         known.reminded = index, start
-        if wanted and not is_paused(user, plan.frequency, start) and not is_day_off(user, plan, plan.frequency, start):
+        if is_paused(user, plan.frequency, start) or is_day_off(user, plan, plan.frequency, start):
+            outcome = "protected"
+        if outcome == "sent":
             _send_reminder(user, plan, start, due_ms, effects)
     else:
         place = _first_waiting(user, known, _zone(user))[1]
         name = known.waiting[place]
         known.waiting = known.waiting[:place] + known.waiting[place + 1 :]
-        if wanted:
-            _send_achievement(user, plan, name, due_ms, effects)
+        if outcome == "sent" and not _send_achievement(user, plan, name, due_ms, effects):
+            outcome = "gone"
+    if effects.trace is not None:
+        effects.trace.message(_TYPES[kind], due_ms, outcome)
 
 
 def send_at_once(user: User, plan: Plan, until: int, effects: Effects) -> None:
@@ -238,12 +258,14 @@ def send_at_once(user: User, plan: Plan, until: int, effects: Effects) -> None:
         send(user, plan, ACHIEVEMENT, when, effects)
 
 
-def _is_wanted(user: User, plan: Plan, kind: int, due_ms: int, effects: Effects) -> bool:
-    """Tell whether a message is emitted: the clock runs (D-33), it is not too late (D-34), the user did not opt out (E12)."""
+def _outcome(user: User, plan: Plan, kind: int, due_ms: int, effects: Effects) -> MessageOutcome:
+    """Tell whether a message is emitted: the clock runs, it is not too late, the user did not opt out (E12, E12a)."""
     assert plan.messages is not None
-    if not effects.live or effects.at - due_ms > plan.messages.max_delay_hours * HOUR_MS:
-        return False
-    return user.state.notifications.get(_PREFERENCE[kind]) != []
+    if not effects.live:
+        return "before_clock"
+    if effects.at - due_ms > plan.messages.max_delay_hours * HOUR_MS:
+        return "too_late"
+    return "opted_out" if user.state.notifications.get(_PREFERENCE[kind]) == [] else "sent"
 
 
 def _meta(user: User, kind: int) -> Meta | UnsetType:
@@ -257,29 +279,30 @@ def _send_recap(user: User, plan: Plan, start: int, due_ms: int, effects: Effect
     last = next_start(aggregation, start) - 1
     period = RecapPeriod(period_start=format_day(start), period_end=format_day(last))
     data = RecapDue(timestamp=instant_text(due_ms), user=user.shown(), recap=period)
-    effects.emit_due("emails.recap_due", data, due_ms, f"{aggregation}\0{start}", _meta(user, RECAP))
+    effects.emit_due(_TYPES[RECAP], data, due_ms, f"{aggregation}\0{start}", _meta(user, RECAP))
 
 
 def _send_reactivation(user: User, number: int, due_ms: int, effects: Effects) -> None:
     absence = Reactivation(message_number=number, days_since_last_active=REACTIVATION_DAYS[number - 1])
     data = ReactivationDue(timestamp=instant_text(due_ms), user=user.shown(), reactivation=absence)
-    effects.emit_due("emails.reactivation_due", data, due_ms, str(number), _meta(user, REACTIVATION))
+    effects.emit_due(_TYPES[REACTIVATION], data, due_ms, str(number), _meta(user, REACTIVATION))
 
 
 def _send_reminder(user: User, plan: Plan, start: int, due_ms: int, effects: Effects) -> None:
     data = StreakReminderDue(timestamp=instant_text(due_ms), user=user.shown(), streak=read_streak(user, plan, due_ms))
     entity = f"{plan.frequency}\0{start}"
-    effects.emit_due("emails.streak_reminder_due", data, due_ms, entity, _meta(user, REMINDER))
+    effects.emit_due(_TYPES[REMINDER], data, due_ms, entity, _meta(user, REMINDER))
 
 
-def _send_achievement(user: User, plan: Plan, name: str, due_ms: int, effects: Effects) -> None:
+def _send_achievement(user: User, plan: Plan, name: str, due_ms: int, effects: Effects) -> bool:
+    """Return False if the catalog has dropped it meanwhile (A4): there is nothing to tell."""
     for achievement in plan.catalog.achievements:
         if achievement.id == name and achievement.status != "inactive":
             shown = plan.show_achievement(achievement, instant_text(user.state.completions[name]))
             data = AchievementDue(timestamp=instant_text(due_ms), user=user.shown(), achievement=shown)
-            effects.emit_due("emails.achievement_due", data, due_ms, name, _meta(user, ACHIEVEMENT))
-            return
-    # the catalog has dropped it meanwhile (A4): there is nothing to tell
+            effects.emit_due(_TYPES[ACHIEVEMENT], data, due_ms, name, _meta(user, ACHIEVEMENT))
+            return True
+    return False
 
 
 # preferences

@@ -292,7 +292,7 @@ class Partition:
             self._store.touch(key)
             effects = self._effects(out, user, self._settings.environment, None, append)
             if old is not None:
-                timers.close_orphaned_windows(user, old, plan, at, effects)
+                timers.leave(user, old, plan, at, max(at, self._control.tick or at), effects)
             if effects.trace is not None:
                 effects.trace.catalog(old, plan, at)
             user.use(plan)

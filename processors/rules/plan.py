@@ -53,14 +53,14 @@ class TriggerPlan:
 class TimeTriggerPlan(TriggerPlan):
     """A time trigger with its anchor: the latest activation or edit of its interval (P25)."""
 
-    __slots__ = ("alone", "anchor", "interval", "reference", "system")
+    __slots__ = ("anchor", "interval", "reference", "steady", "system")
 
     def __init__(self, plan: TriggerPlan, system: "SystemPlan", anchor_ms: int) -> None:
         self.trigger, self.shown, self.base, self.user_filter = plan.trigger, plan.shown, plan.base, plan.user_filter
         self.threshold, self.length, self.block, self.order = plan.threshold, plan.length, plan.block, plan.order
         self.system = system
         self.anchor = anchor_ms
-        self.alone = True  # no other time trigger moves the same system
+        self.steady = True  # no other time trigger moves the system the other way
         self.interval = plan.trigger.interval_ms
         self.reference = f"{system.key}{_FILTER_SEPARATOR}{plan.trigger.id}"
 
@@ -321,7 +321,8 @@ class Plan:
         self.composites.sort(key=lambda a: a.id.encode())
         self.anniversaries.sort(key=lambda a: (a.achievement.anniversary_years, a.id.encode()))
         for trigger in self.time_triggers:
-            trigger.alone = sum(other.system is trigger.system for other in self.time_triggers) == 1
+            others = (other.base for other in self.time_triggers if other.system is trigger.system)
+            trigger.steady = all((base > 0) == (trigger.base > 0) for base in others)
         self.time_triggers.sort(key=lambda t: (t.system.created_ms, t.system.system.id.encode(), t.order))
 
     def _show_achievement(self, achievement: Achievement) -> AchievementObject:

@@ -72,7 +72,7 @@ def restore(user: User, plan: Plan, at_ms: int, append_ms: int, effects: Effects
         return _DISABLED
     if not user.state.chains:
         return "warning", "No streak to restore"
-    streaks.roll_idle(user, plan, append_ms)
+    streaks.roll_idle(user, plan, streaks.settled_until(plan, append_ms, at_ms))
     index = FREQUENCIES.index(plan.frequency)
     chain = user.state.chains[index]
     since = _window_start(user, plan, append_ms)
@@ -107,7 +107,7 @@ def reset(user: User, plan: Plan, at_ms: int, append_ms: int, effects: Effects) 
     """Set all three chains to 0 (S75)."""
     if not user.state.streak_enabled:
         return _DISABLED
-    streaks.roll_idle(user, plan, append_ms)
+    streaks.roll_idle(user, plan, streaks.settled_until(plan, append_ms, at_ms))
     for index, chain in enumerate(user.state.chains):
         frequency = FREQUENCIES[index]
         before = chain.length
@@ -181,7 +181,7 @@ def prefer(user: User, record: Preferences, plan: Plan, append_ms: int, at_ms: i
 
 def _end_silently(user: User, plan: Plan, append_ms: int, at_ms: int, effects: Effects) -> None:
     """Streaks are switched off: length 0, nothing met, no repair across it (S70, S76)."""
-    streaks.roll_idle(user, plan, append_ms)
+    streaks.roll_idle(user, plan, streaks.settled_until(plan, append_ms, at_ms))
     for index, chain in enumerate(user.state.chains):
         had = chain.length or chain.met
         chain.length, chain.started, chain.extended_at = 0, None, None

@@ -13,7 +13,7 @@ from processors.rules.user import User
 from processors.rules.zones import Zone
 from schemas.catalog import FREQUENCIES, Frequency
 from schemas.derived import Meta, StreakLost, StreakMoved
-from schemas.instants import format_day
+from schemas.instants import SECOND_MS, format_day
 from schemas.state import USED_FREEZE, USED_PAUSE, Chain, Row, SettledPeriod
 
 HISTORY_ROWS: Final = {"daily": 92, "weekly": 54, "monthly": 24}
@@ -135,6 +135,15 @@ def _roll(chain: Chain, frequency: Frequency, start: int, week_start: int) -> No
     chain.start, chain.sums = start, {}
 
 
+def settled_until(plan: Plan, append_ms: int, reached_ms: int) -> int:
+    """Return the instant up to which a record lets periods be settled: its append time, or less with a delay (S9).
+
+    `reached_ms` is the record's effectiveAt.
+    """
+    delay = plan.streak.settle_delay_seconds
+    return max(append_ms - delay * SECOND_MS, reached_ms) if delay else append_ms
+
+
 def roll_idle(user: User, plan: Plan, at_ms: int) -> None:
     """Bring idle chains to the period that is open at an instant."""
     day = user.zone.reached_day(at_ms)
@@ -192,7 +201,7 @@ def count_event(
         open_chains(user, plan, effects.at)  # the settings are younger than the user
     wanted, needs_all = user.goals or goals(user, plan)
     grown: tuple[int, int] | None = None
-    open_day = local_day if created else user.zone.reached_day(effects.at)
+    open_day = local_day if created else user.zone.reached_day(settled_until(plan, effects.at, at_ms))
     for index, chain in enumerate(user.state.chains):
         frequency = FREQUENCIES[index]
         period = local_day if index == _DAILY else period_start(frequency, local_day, plan.week_start)

@@ -9,6 +9,7 @@ merged with their neighbours. Events without attributes match no filter that has
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -23,7 +24,8 @@ MAX_TALLY_BYTES: Final = 65_536
 _ENTRY_BYTES: Final = 48
 """What an entry takes besides its text: the sum, punctuation, and its share of block and metric."""
 
-_MAX_KNOWN_TEXTS: Final = 65_536
+_KNOWN_TEXTS: Final = 16_384
+"""Sets of attributes whose texts, and matches at a switch, are remembered: users share most of them."""
 
 _Blocks = list[dict[str, int]]
 """Sums by attribute text; blocks of alternating sign, no sum is 0, no block empty."""
@@ -45,8 +47,12 @@ def attribute_text(attributes: dict[str, str]) -> str:
 
     Keys hold no `=`, so that whatever a value holds can be read back.
     """
-    pairs = sorted(attributes.items()) if len(attributes) > 1 else attributes.items()
-    return "".join([f"{key}={len(value)}:{value}" for key, value in pairs])
+    return _text_of(tuple(attributes.items()))
+
+
+@lru_cache(maxsize=_KNOWN_TEXTS)
+def _text_of(pairs: tuple[tuple[str, str], ...]) -> str:
+    return "".join([f"{key}={len(value)}:{value}" for key, value in sorted(pairs)])
 
 
 def attributes_of(text: str) -> dict[str, str]:
@@ -229,6 +235,6 @@ class Filling:
         if found is None:
             attributes = attributes_of(text)
             found = tuple(place for place, counter in enumerate(added) if matches(counter.filter, attributes))
-            if len(known) < _MAX_KNOWN_TEXTS:
+            if len(known) < _KNOWN_TEXTS:
                 known[text] = found
         return found

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from processors.rules import achievements, anniversaries, boosts, freezes, messages, points, streaks
 from processors.rules.effects import Effects, instant_text
@@ -20,12 +20,17 @@ _NEVER: Final = 2**63
 _SETTLE, _FREEZE, _WINDOW, _BOOST, _ANNIVERSARY, _TICK, _MESSAGE = range(7)
 
 
-def close_orphaned_windows(user: User, old: Plan, new: Plan, at_ms: int, effects: Effects) -> None:
-    """Before a switch: a window of a system that the new plan lacks ends now, nobody would close it later (D-22)."""
+def leave(user: User, old: Plan, new: Plan, at_ms: int, passed_ms: int, effects: Effects) -> None:
+    """Before a switch at `at_ms`: end what the old plan began and the new one does not carry on.
+
+    A window of a system that the new plan lacks ends now, nobody would close it later (D-22). Triggers that slept under the
+    old plan are past what was due by `passed_ms`, up to which every user is done.
+    """
     for key in sorted(user.state.windows):
         system = old.systems.get(key)
         if user.state.windows[key].awards and key not in new.systems and system is not None:
             points.close_window(user, system, effects, at_ms)
+    pass_over(user, old, passed_ms, effects)
 
 
 def schedule(user: User, plan: Plan) -> None:
@@ -33,10 +38,9 @@ def schedule(user: User, plan: Plan) -> None:
     old = user.state.time_triggers
     schedule: dict[str, TimeTrigger] = {}
     for trigger in plan.time_triggers:
-        anchor = max(user.state.created, trigger.anchor)
         known = old.get(trigger.reference)
-        if known is None or known.anchor != anchor:
-            known = TimeTrigger(anchor, anchor + trigger.interval)
+        if known is None or known.anchor != trigger.anchor:
+            known = TimeTrigger(trigger.anchor, max(user.state.created, trigger.anchor) + trigger.interval)
         schedule[trigger.reference] = known
     user.state.time_triggers = schedule
     freezes.start_accumulation(user, plan)
@@ -86,7 +90,7 @@ def _next(user: User, plan: Plan, reached_ms: int | None) -> _Item | None:
             item = first, _ANNIVERSARY, anniversary[1], None, first
     for trigger in plan.time_triggers:
         due = user.state.time_triggers[trigger.reference].due
-        if due < first:
+        if due < first and not _sleeps(user, trigger):
             first = due
             item = first, _TICK, 0, trigger, first
     if plan.messages is not None:
@@ -122,16 +126,14 @@ def advance(user: User, plan: Plan, until: int, effects: Effects, limit: int, *,
         return True
     while True:
         item = _next(user, plan, reached_ms)
-        if item is None:
-            user.due = None
-            return True
-        when, kind, index, what, due = item
-        if when > until:
-            # with a delay the next record may reach further
-            user.due = UNSET if plan.streak.settle_delay_seconds else when
+        if item is None or item[0] > until:
+            pass_over(user, plan, until, effects)
+            user.due = _quiet_until(user, plan, item)
             return True
         if len(effects.out) >= limit:
             return False
+        when, kind, index, what, due = item
+        pass_over(user, plan, when - 1, effects)
         if kind == _SETTLE:
             streaks.settle_due(user, plan, index, due, effects)
         elif kind == _FREEZE:
@@ -146,12 +148,22 @@ def advance(user: User, plan: Plan, until: int, effects: Effects, limit: int, *,
             points.close_window(user, what, effects, due)
         else:
             assert what is not None
-            _tick(user, plan, what, due, until, effects)
+            _tick(user, plan, what, due, effects)
+
+
+def _quiet_until(user: User, plan: Plan, item: _Item | None) -> int | UnsetType | None:
+    """Return until when `advance` has nothing to do, not even for sleeping triggers; None = for ever, UNSET = not known."""
+    if plan.streak.settle_delay_seconds and item is not None:
+        return UNSET  # the next record may reach further
+    first = _NEVER if item is None else item[0]
+    for scheduled in user.state.time_triggers.values():
+        first = min(first, scheduled.due)
+    return None if first == _NEVER else first
 
 
 def complete_anniversaries(user: User, plan: Plan, day: int, at_ms: int, effects: Effects) -> None:
     """Complete the anniversaries up to a local day at an instant: it begins then, or a zone change skipped to it (A31)."""
-    reached = anniversaries.take(user, plan, day)
+    reached = achievements.reached_by_date(user, plan, day, effects)
     if not reached:
         return
     done = achievements.complete(user, plan, reached, at_ms, effects, due=True)
@@ -162,23 +174,47 @@ def complete_anniversaries(user: User, plan: Plan, day: int, at_ms: int, effects
         pay(user, plan.systems, firings, at_ms, user.zone.day(at_ms), cause, effects, due=True)
 
 
-def _tick(user: User, plan: Plan, trigger: TimeTriggerPlan, due_ms: int, until: int, effects: Effects) -> None:
+def _tick(user: User, plan: Plan, trigger: TimeTriggerPlan, due_ms: int, effects: Effects) -> None:
     """One tick of a time trigger is one award with k = 1, dated by the tick (P26)."""
-    system, interval = trigger.system, trigger.interval
+    system = trigger.system
     scheduled = user.state.time_triggers[trigger.reference]
-    scheduled.due = due_ms + interval
-    balance = user.state.balances.get(system.key, 0)
-    clipped = balance >= system.limit if trigger.base > 0 else balance == 0
-    mismatch = not matches(trigger.user_filter, user.state.attributes)
-    nothing = clipped or mismatch
-    if nothing and (mismatch or trigger.alone) and scheduled.due <= until:
-        # nothing comes of it (P26, P44, P45, P47), nor of the next ones: time alone changes no attribute, and a balance only
-        # by other time triggers of the system
-        scheduled.due += ((until - scheduled.due) // interval + 1) * interval
+    scheduled.due = due_ms + trigger.interval
+    clipped = _is_clipped(user, trigger)
     if effects.trace is not None:
-        effects.trace.points.tick(trigger, user, due_ms, scheduled.due, balance, clipped=clipped, mismatch=mismatch)
-    if nothing:
+        balance = user.state.balances.get(system.key, 0)
+        effects.trace.points.tick(trigger, user, due_ms, scheduled.due, balance, clipped=clipped, mismatch=False)
+    if clipped:
         return
     firing = Firing(trigger.order, trigger, 1)
     cause = Cause(type="time", id=instant_text(due_ms))
     pay(user, plan.systems, {system.key: [firing]}, due_ms, user.zone.day(due_ms), cause, effects, due=True)
+
+
+def _is_clipped(user: User, trigger: TimeTriggerPlan) -> bool:
+    """Tell whether the balance leaves a tick nothing to move (P44, P45, P47)."""
+    balance = user.state.balances.get(trigger.system.key, 0)
+    return balance >= trigger.system.limit if trigger.base > 0 else balance == 0
+
+
+def _sleeps(user: User, trigger: TimeTriggerPlan) -> bool:
+    """Tell whether nothing comes of a trigger's ticks for the user until something else happens (P26).
+
+    A tick then costs nothing: a refill that is full has no timer. Time alone changes no attribute, and a balance only by
+    time triggers of the system that move it the other way, or by what `advance` does in between.
+    """
+    return (trigger.steady and _is_clipped(user, trigger)) or not matches(trigger.user_filter, user.state.attributes)
+
+
+def pass_over(user: User, plan: Plan, until: int, effects: Effects) -> None:
+    """Move sleeping triggers past `until`: what wakes them later must not pay for ticks that came to nothing (P26)."""
+    for trigger in plan.time_triggers:
+        scheduled = user.state.time_triggers[trigger.reference]
+        due = scheduled.due
+        if due > until or not _sleeps(user, trigger):
+            continue
+        scheduled.due += ((until - due) // trigger.interval + 1) * trigger.interval
+        if effects.trace is not None:
+            clipped = _is_clipped(user, trigger)
+            mismatch = not matches(trigger.user_filter, user.state.attributes)
+            balance = user.state.balances.get(trigger.system.key, 0)
+            effects.trace.points.tick(trigger, user, due, scheduled.due, balance, clipped=clipped, mismatch=mismatch)

@@ -22,6 +22,8 @@ from schemas.trace import (
     CounterStep,
     FreezeStep,
     LocalDateStep,
+    MessageOutcome,
+    MessageStep,
     OlderPeriodStep,
     Pairs,
     PassedOverStep,
@@ -63,6 +65,22 @@ _FREEZE_RULES: Final = {
     "admin": ("S45",),
     "refund": ("S67",),
     "consumed": ("S24", "S40"),
+}
+
+
+_MESSAGE_RULES: Final = {
+    "emails.recap_due": ("E14",),
+    "emails.reactivation_due": ("E15",),
+    "emails.streak_reminder_due": ("E16",),
+    "emails.achievement_due": ("E17",),
+}
+_NO_MESSAGE_RULES: Final = {
+    "sent": (),
+    "before_clock": ("E12a", "D-33"),
+    "too_late": ("E12a", "D-34"),
+    "opted_out": ("E12", "U13a"),
+    "protected": ("S31",),
+    "gone": ("A4",),
 }
 
 
@@ -286,6 +304,11 @@ class Trace:
         self.steps.append(FreezeStep(rules=_FREEZE_RULES[reason], delta=delta, reason=reason, balance=balance))
 
     # achievements
+
+    def message(self, kind: str, due_ms: int, outcome: MessageOutcome) -> None:
+        """A message was due; it was sent, or left out for a reason."""
+        rules = (*_MESSAGE_RULES[kind], *_NO_MESSAGE_RULES[outcome])
+        self.steps.append(MessageStep(rules=rules, type=kind, due=format_instant(due_ms), outcome=outcome))
 
     def achievement(self, plan: AchievementPlan, outcome: Literal["completed", "backdated"], number: int = 0) -> None:
         """An achievement was completed, in round `number` of composites."""

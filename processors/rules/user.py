@@ -35,12 +35,15 @@ class User:
         streak: the streak object as the last event showed it, not extended; None = not known.
         composites: those whose prerequisites are complete but which wait for their user filter; None = not known.
         anniversary: first instant and day of the next anniversary to complete on; UNSET = not known, None = none.
+        message: instant and kind of the next message due; UNSET = not known, None = none.
+        active_until: instant before which a metric event leaves the next reactivation message where it is (E15).
         recap_from, recap_until: instants between which events change nothing about recaps (E14).
         missed_anniversaries: past ones that wait for their user filter, with their days; None = not known.
     """
 
     __slots__ = (
         "_shown",
+        "active_until",
         "anniversary",
         "composites",
         "due",
@@ -49,6 +52,7 @@ class User:
         "history",
         "history_changed",
         "key",
+        "message",
         "missed_anniversaries",
         "pending",
         "plan",
@@ -73,6 +77,8 @@ class User:
         self.due: int | UnsetType | None = UNSET
         self.anniversary: tuple[int, int] | UnsetType | None = UNSET
         self.missed_anniversaries: list[tuple[int, AchievementPlan]] | None = None
+        self.message: tuple[int, int] | UnsetType | None = UNSET
+        self.active_until = 0
         self.recap_from = 0
         self.recap_until = 0
         self.goals: tuple[list[tuple[str, int]], bool] | None = None
@@ -101,9 +107,15 @@ class User:
 
     def streaks_changed(self) -> None:
         """Drop what was derived from the streak chains."""
+        self.message = UNSET
         self.settlement = UNSET
         self.due = UNSET
         self.streak = None
+
+    def messages_changed(self) -> None:
+        """Drop what is known of the messages to come."""
+        self.message = UNSET
+        self.due = UNSET
 
     def anniversaries_changed(self) -> None:
         """Drop what was derived from the sign-up date and the anniversaries done."""

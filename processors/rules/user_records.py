@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from processors.rules import apply, calls, messages, timers
+from processors.rules import apply, calls, messages, streaks, timers
 from processors.rules.decode import loose_fields
 from processors.rules.effects import Effects, MakeEffects, instant_text, shown_instant
 from processors.rules.errors import RejectedError
@@ -171,6 +171,9 @@ class UserRecords:
             reached = request.append if postpones and _moves(user, apply.given_user(decoded.user)) else at
             if not timers.advance(user, plan, request.append, effects, limit, reached_ms=reached):
                 return False
+            user.state.append = request.append  # what is refused from here on has run what was due (D-04)
+            if postpones:
+                streaks.roll_idle(user, plan, streaks.settled_until(plan, request.append, reached))
             if isinstance(decoded, CompleteAchievement):
                 answered = calls.look_up_completion(decoded, user, plan)
         if effects.trace is not None:
@@ -192,7 +195,6 @@ class UserRecords:
             forgotten = self._store.memory(key).event_ids.add(request.remembered, "")
             if forgotten:
                 self._counters["forgotten_ids"] += forgotten
-        user.state.append = request.append
         if applied.forgotten:
             self._counters["forgotten_ids"] += applied.forgotten
         if not applied.tallied:

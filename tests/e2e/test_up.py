@@ -1,6 +1,7 @@
 """`plaudit up` on the installation of the sample: publish, watch, ask, stop."""
 
 import json
+import re
 import time
 
 import yaml
@@ -56,6 +57,38 @@ def test_published_history_is_counted_and_refused_lines_are_told(up: Up) -> None
     assert "line 2" in done.err
     assert "published 3 records, refused 1 line" in done.err
     wait_until(lambda: total(up, "pair") == 2, "both are applied, the repeated one once", SECONDS)
+
+
+def test_a_request_tells_what_came_of_it(up: Up) -> None:
+    assert up.command("publish", "-", stdin=commit("asked", "asked-1")).code == 0
+    pause = [
+        "streak",
+        "pause",
+        "asked",
+        "--id",
+        "trip",
+        "--start",
+        "2999-01-01",
+        "--end",
+        "2999-01-02",
+        "--event-id",
+        "a2",
+    ]
+    done = up.command(*pause)
+    assert (done.code, done.err) == (0, "")
+    assert re.fullmatch(r"done: streak.pause a2 \(plaudit.events \d+:\d+\), status 201\n", done.out)
+    again = up.command(*pause)
+    assert (again.code, again.out) == (0, "")
+    assert "was applied before" in again.err
+    refused = up.command("freeze", "grant", "asked")
+    assert refused.code == 3
+    assert refused.out.startswith("error: asked: Streak freezes are not enabled\nnothing done: freeze.grant cli-")
+    unknown = up.command("preferences", "nobody-here", "--no-streak", "--json")
+    assert unknown.code == 3
+    assert (json.loads(unknown.out)["status"], json.loads(unknown.out)["reason"]) == (404, "unknown_user")
+    sent = up.command("streak", "reset", "asked", "--no-wait")
+    assert (sent.code, sent.out) == (0, "")
+    assert sent.err.startswith("published streak.reset cli-")
 
 
 def test_tail_from_the_beginning_ends_after_a_count(up: Up) -> None:

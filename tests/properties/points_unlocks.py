@@ -55,7 +55,8 @@ def complete_composites(versions: Versions, person: Person, at: int, among: list
 
 def backdate(versions: Versions, person: Person, changed: list[Json], at: int) -> list[str]:
     """A22-A26: `changed` are the achievements that became active or were edited."""
-    gained = complete(person, [a for a in changed if a["trigger"] == "metric" and qualifies(person, a)], at)
+    counted = [a for a in changed if a["trigger"] == "metric" and a["metric"] in versions.open_metrics()]  # M4
+    gained = complete(person, [a for a in counted if qualifies(person, a)], at)
     changed_ids = {a["id"] for a in changed}
     while True:
         allowed = changed_ids | dependants(versions, set(gained))

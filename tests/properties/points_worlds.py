@@ -25,12 +25,21 @@ ZONES = (
     "-03:00",
     "Mars/Base",
 )
-EVENT_FILTERS: tuple[Json, ...] = ({}, {"a": "x"}, {"a": "y"}, {"a": "x", "b": "x"}, {"a": ""})
-USER_FILTERS: tuple[Json, ...] = ({}, {}, {}, {"p": "pro"}, {"p": "free"}, {"p": "pro", "q": "1"})
-_TEXTS = "1 2 3 5 12 0 0.5 2.5 -1 -4 7.123456789 0.0000000005 -2.0000000015 1000000000001"
+EVENT_FILTERS: tuple[Json, ...] = ({}, {}, {}, {"a": "x"}, {"a": "y"}, {"a": "x", "b": "x"}, {"a": ""})
+USER_FILTERS: tuple[Json, ...] = ({}, {}, {}, {}, {}, {"p": "pro"}, {"p": "free"}, {"p": "pro", "q": "1"})
+_TEXTS = "1 2 3 5 12 4 1.5 0 0.5 2.5 -1 -4 7.123456789 0.0000000005 -2.0000000015 1000000000000 1000000000001"
 VALUES = tuple(Decimal(text) for text in _TEXTS.split())
 DATES = ("2025-03-27", "2025-03-28", "2025-03-29", "2025-03-30", "2025-03-31", "2025-04-01", "2025-04-03")
 GAPS = (0, SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 15 * MINUTE - 1, 15 * MINUTE, HOUR, 3 * HOUR, 7 * HOUR, DAY)
+
+EMPTY: Json = {
+    "metrics": [{"key": key, "status": "active"} for key in METRICS],
+    "eventAttributes": ["a", "b"],
+    "userAttributes": ["p", "q"],
+    "achievements": [],
+    "systems": [],
+}
+"""A catalog in which nothing happens."""
 
 pick = st.sampled_from
 event_filters, user_filters = pick(EVENT_FILTERS), pick(USER_FILTERS)
@@ -49,18 +58,26 @@ def objects(required: Json, optional: Json | None = None) -> st.SearchStrategy[J
     return st.fixed_dictionaries(required, optional=optional or {})
 
 
+_common = {"points": pick([1, 2, 5, 10, 30, -1, -3, -12, 1_000_000]), "status": statuses}
+_selective = {"userAttributes": user_filters, "created": pick(["2025-01-02T00:00:00Z", "2025-01-01T00:00:00Z"])}
+
+
+def metric_triggers(identity: st.SearchStrategy[str]) -> st.SearchStrategy[Json]:
+    """A metric trigger."""
+    counted = {"type": st.just("metric"), "metric": pick(METRICS[:2]), "metricThreshold": pick([1, 2, 3, 5])}
+    optional = {**_selective, "eventAttributes": event_filters, "blockIfOutOfPoints": st.just(True)}
+    return objects({"id": identity, **_common, **counted}, optional)
+
+
 def triggers(identity: st.SearchStrategy[str]) -> st.SearchStrategy[Json]:
-    """A trigger; `achievement` is an index for now."""
-    common = {"id": identity, "points": pick([1, 2, 5, 10, 30, -1, -3, -12]), "status": statuses}
-    optional = {"userAttributes": user_filters, "created": pick(["2025-01-02T00:00:00Z", "2025-01-01T00:00:00Z"])}
-    counted = {"metric": pick(METRICS[:2]), "metricThreshold": pick([1, 2, 3, 5])}
-    blocking = {"eventAttributes": event_filters, "blockIfOutOfPoints": st.just(True)}
+    """A trigger of any type but streak; `achievement` is an index for now."""
+    fields = {"id": identity, **_common}
     timed = {"timeUnit": pick(["hour", "hours", "day"]), "timeInterval": pick([1, 3, 5])}
     return weighted(
-        (5, objects({**common, "type": st.just("metric"), **counted}, {**optional, **blocking})),
-        (2, objects({**common, "type": st.just("achievement"), "achievement": indexes}, optional)),
-        (1, objects({**common, "type": st.just("user_creation")}, optional)),
-        (2, objects({**common, "type": st.just("time"), **timed}, optional)),
+        (5, metric_triggers(identity)),
+        (2, objects({**fields, "type": st.just("achievement"), "achievement": indexes}, _selective)),
+        (1, objects({**fields, "type": st.just("user_creation")}, _selective)),
+        (2, objects({**fields, "type": st.just("time"), **timed}, _selective)),
     )
 
 
@@ -86,7 +103,7 @@ levels = st.lists(pick([0, 3, 5, 10, 25, 60]), unique=True, max_size=4).map(
 caps = pick([None, None, 3, 10, 40])
 
 _counted = objects(
-    {"trigger": st.just("metric"), "metric": pick(METRICS[:2]), "metricValue": pick([1, 3, Decimal("5.5"), 10])},
+    {"trigger": st.just("metric"), "metric": pick(METRICS[:2]), "metricValue": pick([1, 3, Decimal("5.5")])},
     {"eventAttributes": event_filters, "userAttributes": user_filters},
 )
 _called = objects({"trigger": st.just("api")}, {"userAttributes": user_filters})
@@ -107,17 +124,17 @@ def systems(key: str) -> st.SearchStrategy[Json]:
             "id": st.just({"s1": "z", "s2": "y", "s3": "x"}[key]),
             "triggers": st.lists(triggers(pick(["t1", "t2", "t3", "t4", "t5"])), min_size=2, max_size=5, **unique),
             "maxPoints": caps,
+            "levels": levels,
+            "boosts": st.lists(boosts | of_user, max_size=3, **unique),
         },
-        {"boosts": st.lists(boosts | of_user, max_size=3, **unique), "levels": levels},
     )
 
 
 @st.composite
 def configs(draw: st.DrawFn) -> Json:
     """A catalog file."""
-    config: Json = {"metrics": list(METRICS), "eventAttributes": ["a", "b"], "userAttributes": ["p", "q"]}
-    config["achievements"] = []
-    for body, state in draw(st.lists(st.tuples(achievements, states), max_size=4)):
+    config = copy.deepcopy(EMPTY)
+    for body, state in draw(st.lists(st.tuples(achievements, states), min_size=2, max_size=5)):
         add_achievement(config, body, state)
     config["systems"] = draw(
         st.tuples(*[systems(key) for key in ("s1", "s2", "s3")][: draw(st.integers(1, 3))]).map(list)
@@ -170,12 +187,17 @@ _trigger_patches = st.one_of(
     st.fixed_dictionaries({"userAttributes": user_filters}),
     st.fixed_dictionaries({"timeUnit": pick(["hour", "day"]), "timeInterval": pick([1, 2, 24])}),
 )
-_achievement_patches = st.one_of(
-    st.fixed_dictionaries({"status": pick(["active", "active", "locked"])}),
-    st.fixed_dictionaries({"metricValue": pick([1, 2, 6])}),
+_counter_patches = st.one_of(
+    st.fixed_dictionaries({"metricThreshold": pick([1, 2, 4])}),
+    st.fixed_dictionaries({"metric": pick(METRICS[:2])}),
     st.fixed_dictionaries({"eventAttributes": event_filters}),
-    st.fixed_dictionaries({"userAttributes": user_filters}),
-    st.fixed_dictionaries({"name": pick(["one", "two"])}),
+)
+_achievement_patches = weighted(
+    (4, st.fixed_dictionaries({"status": pick(["active", "active", "locked"])})),
+    (2, st.fixed_dictionaries({"metricValue": pick([1, 2, 6])})),
+    (1, st.fixed_dictionaries({"eventAttributes": event_filters})),
+    (1, st.fixed_dictionaries({"userAttributes": user_filters})),
+    (1, st.fixed_dictionaries({"name": pick(["one", "two"])})),
 )
 _system_patches = st.one_of(
     st.fixed_dictionaries({"maxPoints": caps}),
@@ -183,17 +205,28 @@ _system_patches = st.one_of(
     st.fixed_dictionaries({"status": pick(["active", "archived"])}),
     st.fixed_dictionaries({"boosts": st.lists(boosts | of_user, max_size=2, unique_by=lambda one: one["id"])}),
 )
-edits = weighted(
+_metric_edits = st.tuples(st.just("metric"), indexes, indexes, pick(["active", "archived"]))
+_trigger_edits = weighted(
     (3, st.tuples(st.just("trigger"), indexes, indexes, _trigger_patches)),
     (2, st.tuples(st.just("new trigger"), indexes, indexes, triggers(pick(["t6", "t7"])))),
     (1, st.tuples(st.just("drop trigger"), indexes, indexes, st.none())),
-    (4, st.tuples(st.just("achievement"), indexes, indexes, _achievement_patches)),
+)
+_achievement_edits = weighted(
+    (6, st.tuples(st.just("achievement"), indexes, indexes, _achievement_patches)),
     (2, st.tuples(st.just("new achievement"), indexes, indexes, st.tuples(achievements, states))),
     (1, st.tuples(st.just("drop achievement"), indexes, indexes, st.none())),
-    (2, st.tuples(st.just("system"), indexes, indexes, _system_patches)),
+)
+_system_edits = st.tuples(st.just("system"), indexes, indexes, _system_patches)
+_counter_edits = weighted(
+    (2, st.tuples(st.just("trigger"), indexes, indexes, _counter_patches)),
+    (2, st.tuples(st.just("new trigger"), indexes, indexes, metric_triggers(pick(["t6", "t7", "t8"])))),
+    (1, st.tuples(st.just("drop trigger"), indexes, indexes, st.none())),
+    (1, st.tuples(st.just("new achievement"), indexes, indexes, st.tuples(_counted, st.just("active")))),
+    (1, _metric_edits),
 )
 
 _OF_TYPE = {
+    "metric": "metric",
     "metricThreshold": "metric",
     "metricValue": "metric",
     "eventAttributes": "metric",
@@ -209,6 +242,8 @@ def edited(config: Json, edit: tuple[str, int, int, Any]) -> Json:
     system = config["systems"][first % len(config["systems"])]
     if what == "system":
         system.update(value)
+    elif what == "metric":
+        config["metrics"][first % len(METRICS)]["status"] = value
     elif what == "new trigger" and all(trigger["id"] != value["id"] for trigger in system["triggers"]):
         system["triggers"].append(copy.deepcopy(value))
     elif what == "new achievement":
@@ -246,7 +281,7 @@ _profiles = objects(
         "attributes": pick([{"p": "pro"}, {"p": "free"}, {"p": "pro", "q": "1"}, {"q": ""}] * 8 + [{"nope": "1"}]),
     },
 )
-_timing = {"gap": gaps, "user": pick(USERS), "profile": _profiles, "bare": st.booleans()}
+_timing = {"gap": gaps, "user": pick(USERS[:1] * 3 + USERS), "profile": _profiles, "bare": st.booleans()}
 _dated = {
     "eventId": pick([f"e{number}" for number in range(12)]),
     "late": pick([HOUR, 25 * HOUR, -10 * MINUTE, 1]),
@@ -260,13 +295,36 @@ _events = objects(
         "key": pick(["k1", "k2", "k3"] * 5 + ["", "k" * 256]),
     },
 )
+_plain_events = objects(
+    {
+        "op": st.just("event"),
+        "gap": pick([MINUTE, HOUR]),
+        "user": pick(USERS[:2]),
+        "profile": objects({}, {"attributes": pick([{"p": "pro"}, {"p": "free"}, {"q": "1"}])}),
+        "bare": st.just(True),
+        "metric": pick(METRICS[:2]),
+        "value": pick([Decimal(text) for text in ["1", "2", "0.5", "4", "-1", "-3", "1.25"]]),
+    },
+    {"attributes": pick([{"a": "x"}, {"a": "y"}, {"a": "x", "b": "x"}, {"a": ""}, {"b": "x"}])},
+)
 _identifications = objects({**_timing, "op": st.just("identify")}, _dated)
 _completions = objects({**_timing, "op": st.just("complete"), "achievement": indexes}, _dated)
 _ticks = objects({"op": st.just("tick"), "gap": gaps})
-_edits = objects(
-    {"op": st.just("edit"), "gap": gaps, "edits": st.lists(edits, min_size=1, max_size=3)},
-    {"late": pick([MINUTE, HOUR])},
-)
 _rounds = objects({"op": pick(["commit", "redo", "restart"])})
-operations = weighted((3, _rounds), (12, _events), (2, _identifications), (3, _completions), (2, _ticks), (3, _edits))
-histories = st.lists(operations, min_size=12, max_size=50)
+
+
+def versions(edits: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
+    """A catalog version made by some edits."""
+    fields = {"op": st.just("edit"), "gap": gaps, "edits": st.lists(edits, min_size=1, max_size=5)}
+    return objects(fields, {"late": pick([MINUTE, HOUR - 1])})
+
+
+def histories(*operations: tuple[int, st.SearchStrategy[Json]]) -> st.SearchStrategy[list[Json]]:
+    """Histories of weighted operations; rounds end here and there."""
+    return st.lists(weighted((3, _rounds), *operations), min_size=12, max_size=50)
+
+
+_any_edit = weighted((6, _trigger_edits), (9, _achievement_edits), (2, _system_edits), (1, _metric_edits))
+everything = histories((12, _events), (2, _identifications), (3, _completions), (2, _ticks), (3, versions(_any_edit)))
+unlocks = histories((8, _plain_events), (2, _completions), (5, versions(_achievement_edits)))
+counters = histories((8, _plain_events), (5, versions(_counter_edits)))

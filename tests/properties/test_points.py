@@ -69,13 +69,40 @@ class History:
         self.pair.send(record, timestamp)
 
 
-@given(config=worlds.configs(), history=worlds.histories, limit=worlds.pick(LIMITS))
-def test_points(config: Json, history: list[Json], limit: int) -> None:
-    """Every outcome, award, level change, throttled event and completion is what the chapters say."""
+def check(config: Json, history: list[Json], limit: int) -> None:
+    """Run a history: every comparison with the oracle, and conservation."""
     run = History(config, limit)
     for operation in history:
         run.run(operation)
     check_conservation(run.pair)
     run.run({"op": "tick", "gap": 16 * worlds.MINUTE})
-    check_conservation(run.pair, all_shown=True)
     run.pair.totals()
+    run.pair.publish(worlds.EMPTY, run.now + 1, run.now + 1)  # ends every throttle window (D-22)
+    check_conservation(run.pair, all_shown=True)
+
+
+@given(config=worlds.configs(), history=worlds.everything, limit=worlds.pick(LIMITS))
+def test_points(config: Json, history: list[Json], limit: int) -> None:
+    """Every outcome, award, level change, throttled event and completion is what the chapters say."""
+    check(config, history, limit)
+
+
+@given(config=worlds.configs(), history=worlds.unlocks)
+def test_completions_and_backdating(config: Json, history: list[Json]) -> None:
+    """The same with many versions that edit achievements (A22-A26)."""
+    check(config, history, BIG)
+
+
+@given(config=worlds.configs(), history=worlds.counters)
+def test_counters_of_new_filters(config: Json, history: list[Json]) -> None:
+    """The same with many versions that bring event filters: counters hold the true history (P12, P18, A6)."""
+    check(config, history, BIG)
+
+
+def test_a_full_window() -> None:
+    """A throttle window holds a hundred awards; one more ends it at once (D-01)."""
+    pays = {"id": "t", "type": "metric", "status": "active", "metric": "m1", "metricThreshold": 1, "points": 1}
+    again = {**pays, "id": "u", "metricThreshold": 2}
+    config = {**worlds.EMPTY, "systems": [{"key": "s1", "triggers": [pays, again]}]}
+    event = {"op": "event", "user": "ann", "profile": {}, "bare": True, "metric": "m1", "value": 1, "gap": 4_000}
+    check(config, [event] * 180, BIG)

@@ -24,6 +24,7 @@ from schemas.trace import (
     CounterStep,
     FreezeStep,
     LocalDateStep,
+    MessageStep,
     NoticeStep,
     OlderPeriodStep,
     PassedOverStep,
@@ -274,6 +275,8 @@ def test_a_tick_shows_the_time_trigger_and_its_award() -> None:
     assert (first.due, first.outcome) == ("2025-01-01T01:30:00.000Z", "fires")
     assert [(step.awarded, step.clipped) for step in fold.of(AwardStep)] == [(4, 0), (2, 2)]
     fold.tick(9)
+    assert fold.of(TickStep) == []  # a trigger that could move nothing sleeps; the next record passes over its ticks
+    fold.event(9)
     third = fold.one(TickStep)
     assert (third.outcome, third.balance, third.limit, third.passed_over) == ("nothing_to_move", 6, 6, 5)
     assert third.next_due == "2025-01-01T09:30:00.000Z"
@@ -291,8 +294,28 @@ def test_a_user_filter_holds_a_tick_back() -> None:
     }
     fold = Traced(hourly)
     fold.event(0)
-    fold.tick(1)
+    fold.event(1)
     assert (fold.one(TickStep).outcome, fold.one(TickStep).lacks) == ("user_filter", {"p": "x"})
+
+
+def test_a_message_is_sent_or_left_out_for_a_reason() -> None:
+    fold = Traced(messages={"reactivation": True})
+    fold.event(0, user="early")
+    fold.event(0, user="off")
+    fold.send({"type": "preferences", "user": "off", "notifications": {"reactivation": []}}, 1, "off")
+    fold.event(4 * 24, user="early")  # the clock has not begun
+    step = fold.one(MessageStep)
+    assert (step.outcome, step.due) == ("before_clock", "2025-01-03T15:00:00.000Z")
+    fold.tick(5 * 24)
+    assert [(step.outcome, step.rules) for step in fold.of(MessageStep)] == [
+        ("too_late", ("E15", "E12a", "D-34")),
+        ("opted_out", ("E15", "E12", "U13a")),
+    ]
+    fold.tick(7 * 24)
+    assert [(step.type, step.outcome) for step in fold.of(MessageStep)] == [
+        ("emails.reactivation_due", "sent"),
+        ("emails.reactivation_due", "opted_out"),
+    ]
 
 
 def test_a_notice_is_sent_held_and_sent_at_the_end_of_its_window() -> None:

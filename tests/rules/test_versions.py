@@ -3,9 +3,7 @@
 import pytest
 
 from schemas.catalog_file import CatalogError
-from tests.rules.fold import HOUR, START, Fold, Json, config
-
-HOURLY = {"id": "t", "type": "time", "timeUnit": "hour", "timeInterval": 1, "points": 1}
+from tests.rules.fold import HOURLY, Fold, Json, config
 
 
 def test_an_old_version_does_not_come_back() -> None:
@@ -119,27 +117,6 @@ def test_triggers_of_one_explicit_instant_order_by_id() -> None:
     other.publish(config({**pays, "id": "b"}, {**pays, "id": "a"}), 0)
     awards = [e["data"]["award"]["trigger"]["id"] for e in other.event(1) if e.get("type") == "points.awarded"]
     assert awards == ["b", "a"]
-
-
-@pytest.mark.parametrize(
-    "trigger", [{**HOURLY, "userAttributes": {"p": "no"}}, {**HOURLY, "points": -1}, {**HOURLY, "points": 1}]
-)
-def test_ticks_that_come_to_nothing_cost_nothing(trigger: Json) -> None:
-    """Twenty years of hourly ticks that cannot fire are passed over at once, not one by one (P26, P47)."""
-    full = config(trigger)
-    full["systems"][0]["maxPoints"] = 1
-    fold = Fold()
-    fold.publish(full, 0)
-    fold.event(0)
-    schedule = fold.partition.user(b"u")
-    assert schedule is not None
-    fold.tick(1)
-    emitted = fold.tick(20 * 365 * 24)
-    assert len([e for e in emitted if e["type"] == "points.awarded"]) == 0
-    assert schedule.time_triggers  # still scheduled, after the tick
-    state = fold.partition.user(b"u")
-    assert state is not None
-    assert all(trigger.due > START + 20 * 365 * 24 * HOUR for trigger in state.time_triggers.values())
 
 
 def test_a_postponed_settlement_holds_up_nothing_else() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
@@ -78,25 +78,29 @@ async def log_ends(one: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> d
 
 
 async def read_to_end(
-    one: AIOKafkaConsumer, topic: str, partitions: Collection[int] | None = None
+    one: AIOKafkaConsumer,
+    topic: str,
+    partitions: Collection[int] | None = None,
+    *,
+    ends: Mapping[int, int] | None = None,
 ) -> AsyncIterator[list[Any]]:
-    """Yield the committed records of a topic, or of some partitions, from the beginning to where it ends now, in runs of
-    one partition each."""
+    """Yield the committed records of a topic, or of some partitions, from the beginning to `ends` (by partition; None =
+    where it ends now), in runs of one partition each."""
     places = [place for place in await partitions_of(one, topic) if partitions is None or place.partition in partitions]
-    ends = await log_ends(one, places)
+    until = await log_ends(one, places) if ends is None else {place: ends[place.partition] for place in places}
     begins = await one.beginning_offsets(places)
-    missing = {place for place in places if begins[place] < ends[place]}
+    missing = {place for place in places if begins[place] < until[place]}
     one.assign(list(places))
     if missing:
         await one.seek_to_beginning(*missing)
     one.pause(*(set(places) - missing))
     while missing:
         for place, records in (await one.getmany(*missing, timeout_ms=POLL_MS, max_records=POLL_RECORDS)).items():
-            run = [record for record in records if record.offset < ends[place]]
+            run = [record for record in records if record.offset < until[place]]
             if run:
                 yield run
         for place in list(missing):
-            if await one.position(place) >= ends[place]:
+            if await one.position(place) >= until[place]:
                 missing.discard(place)
                 one.pause(place)
 

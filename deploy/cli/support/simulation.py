@@ -1,7 +1,7 @@
 """The fold over a log without a server: the engine's own round code on a log in memory (X16)."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from itertools import islice
 
 from deploy.cli.support.folding import Folding
@@ -16,6 +16,9 @@ from schemas.emission import Emission
 from schemas.records import LogRecord
 
 OnEmission = Callable[[Emission], None]
+
+Effects = Generator[tuple[LogRecord, Sequence[Emission]], None, None]
+"""Records and what each of them emitted; close it to end early."""
 
 
 class Simulation:
@@ -41,9 +44,30 @@ class Simulation:
         `fail` may break any step of a transaction; the round is then rolled back and run again. `on_progress` hears how
         many records were folded since its last call.
         """
-        rest = self._source.records()  # a topic brings a loop of its own, which must not run inside ours
-        loop = asyncio.new_event_loop()  # asyncio.run would keep Ctrl-C back until the loop is idle, which it never is
         log = _ForgetfulLog(fail)
+        for _, emissions in self._effects(round_size, None, log, on_progress):
+            for emission in emissions:
+                on_emission(emission)
+        return log
+
+    def effects(
+        self,
+        round_size: int | None,
+        partitions: Collection[int] | None = None,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> Effects:
+        """Yield every record, of some partitions or of all, and what it emitted once its round is committed."""
+        return self._effects(round_size, partitions, _ForgetfulLog(None), on_progress)
+
+    def _effects(
+        self,
+        round_size: int | None,
+        partitions: Collection[int] | None,
+        log: "_ForgetfulLog",
+        on_progress: Callable[[int], None],
+    ) -> Effects:
+        rest = self._source.records(partitions)  # a topic brings a loop of its own, which must not run inside ours
+        loop = asyncio.new_event_loop()  # asyncio.run would keep Ctrl-C back until the loop is idle, which it never is
         runner = RoundRunner(self._folds, log, Names(), catalogs=_NoMore(self._folding.catalogs))
         try:
             while run := list(islice(rest, round_size)):
@@ -51,17 +75,12 @@ class Simulation:
                     if record.partition not in self._folds:
                         self._folds[record.partition] = _Traced(self._folding.fold(record))
                 loop.run_until_complete(_carry_out(runner, _by_partition(run), log))
-                self._hand_over(run, on_emission)
+                emitted = {number: fold.take() for number, fold in self._folds.items()}
+                for record in run:
+                    yield record, emitted[record.partition].get(record.offset, ())
                 on_progress(len(run))
         finally:
             loop.close()
-        return log
-
-    def _hand_over(self, run: list[LogRecord], on_emission: OnEmission) -> None:
-        emitted = {number: fold.take() for number, fold in self._folds.items()}
-        for record in run:
-            for emission in emitted[record.partition].get(record.offset, ()):
-                on_emission(emission)
 
 
 class _Traced:

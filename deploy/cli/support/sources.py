@@ -188,7 +188,11 @@ class _Order:
 
 
 class TopicSource:
-    """The input log of an installation as it is when it is opened: later records are not seen."""
+    """The input log of an installation as it is when it is opened: later records are not seen.
+
+    Attributes:
+        begins: by partition: the first offset that is there. ends: where the log ended when this was opened.
+    """
 
     def __init__(self, bootstrap: str, settings: Settings) -> None:
         """Read the catalogs and the ends of the log.
@@ -207,16 +211,20 @@ class TopicSource:
         self.missing: list[Named] = []
         self.unnamed: list[tuple[Named, int]] = []
         self.brings_catalogs = True
+        self.begins: dict[int, int] = {}
+        self.ends: dict[int, int] = {}
 
-        async def survey() -> tuple[int, int, list[CatalogRecord]]:
+        async def survey() -> list[CatalogRecord]:
             async with consumer(bootstrap) as one:
                 places = await partitions_of(one, self.topic)
-                ends = await log_ends(one, places)
+                self.ends = {place.partition: end for place, end in (await log_ends(one, places)).items()}
                 begins = await one.beginning_offsets(places)
-            return len(places), sum(ends.values()) - sum(begins.values()), await published(bootstrap, names)
+            self.begins = {place.partition: begin for place, begin in begins.items()}
+            return await published(bootstrap, names)
 
-        self.partitions: int | None
-        self.partitions, self.total, self.versions = asyncio.run(survey())
+        self.versions = asyncio.run(survey())
+        self.partitions: int | None = len(self.ends)
+        self.total = sum(self.ends.values()) - sum(self.begins.values())
         self.tenants: set[str] = {version.tenant for version in self.versions} | {""}
 
     def records(self, partitions: Collection[int] | None = None) -> Iterator[LogRecord]:
@@ -227,7 +235,7 @@ class TopicSource:
 
         async def runs() -> Any:
             async with consumer(self._bootstrap) as one:
-                async for run in read_to_end(one, self.topic, partitions):
+                async for run in read_to_end(one, self.topic, partitions, ends=self.ends):
                     yield run
 
         reading_on = runs()
@@ -242,14 +250,23 @@ class TopicSource:
 
 @contextmanager
 def file_source(path: str, default_topic: str) -> Iterator[FileSource]:
-    """Open a records file, gunzipped if its name ends in .gz; standard input is kept aside, to be read twice."""
+    """Open a records file, gunzipped if its name ends in .gz; standard input is kept aside."""
+    with rereadable(path) as (name, lines):
+        yield FileSource(name, lines, default_topic)
+
+
+@contextmanager
+def rereadable(path: str) -> Iterator[tuple[str, IO[bytes]]]:
+    """Open a file so that it can be read more than once, and say what to call it; pipes are kept aside."""
     with reading(path) as lines:
-        if path != STDIO:
-            yield FileSource(path, lines, default_topic)
+        name = "standard input" if path == STDIO else path
+        if path != STDIO and lines.seekable():
+            yield name, lines
             return
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as kept:
             kept.writelines(lines)
-            yield FileSource("standard input", kept, default_topic)
+            kept.seek(0)
+            yield name, kept
 
 
 @contextmanager
