@@ -24,7 +24,8 @@ def sections(report: HistoryReport) -> Iterator[Markup]:
     about = report.about
     yield element("h1", f"What if {PurePath(about.new).name} had been in force?")
     history = f"{report.events.old:,} events of {report.users.old:,} users, {span(report)}"
-    yield element("p", f"Two catalogs over the same history: {history}.", class_="soft")
+    taken = f" The new one takes over on {about.since[:10]}; before, the old one is in force." if about.since else ""
+    yield element("p", f"Two catalogs over the same history: {history}.{taken}", class_="soft")
     yield from (element("p", _sentence(report, system), class_="lead") for system in report.systems)
     yield element(
         "p",
