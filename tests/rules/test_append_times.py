@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.instants import format_instant
-from tests.rules.test_versions import HOUR, START, Fold, Json, config
+from tests.rules.fold import HOUR, START, Fold, Json, config
 
 COST = {"id": "c", "type": "metric", "metric": "m", "metricThreshold": 1, "points": -1, "blockIfOutOfPoints": True}
 PAYS = {"id": "p", "type": "achievement", "achievement": "free", "points": 1}
