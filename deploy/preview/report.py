@@ -1,4 +1,4 @@
-"""What a preview of two catalogs says, as JSON (X22). `old` and `new` are always the same figure under either catalog."""
+"""What a preview of two catalogs says, as JSON (X23). `old` and `new` are always the same figure under either catalog."""
 
 from typing import Literal
 

@@ -12,12 +12,11 @@ from deploy.preview.report import Part
 from deploy.preview.scenario_file import Scenario
 from deploy.preview.share import NO_LIMIT, decode_refusal
 from deploy.preview.tally import Flow, Tallier, Tally
-from deploy.preview.watch import Noted, Watching
+from deploy.preview.watch import Noted, Watching, award_of
 from processors.rules.catalogs import CatalogStore
 from processors.rules.partition import Partition
 from processors.rules.settings import FoldSettings
 from schemas.catalog import Catalog, CatalogRecord, PointsSystem
-from schemas.derived import PointsAwarded
 from schemas.emission import Emission
 from schemas.instants import DAY_MS, format_day, format_instant
 from schemas.numbers import format_scaled
@@ -126,8 +125,7 @@ class _Awards(Tallier):
     def take(self, noted: Noted) -> None:
         super().take(noted)
         if noted.type == "points.awarded":
-            data = noted.data
-            assert isinstance(data, PointsAwarded)
+            data = award_of(noted)
             self.moments.add((data.points_system.key, noted.occurred_ms // DAY_MS, data.cause.id))
 
 

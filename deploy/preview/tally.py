@@ -5,10 +5,9 @@ from typing import Final
 
 import msgspec
 
-from deploy.preview.watch import Noted
+from deploy.preview.watch import Noted, award_of, level_of
 from processors.rules.user import User
 from schemas.catalog import FREQUENCIES, Catalog
-from schemas.derived import LevelChanged, PointsAwarded
 from schemas.instants import DAY_MS, to_date
 from schemas.state import UserState
 
@@ -190,8 +189,7 @@ class Tallier:
             self._active.add((noted.user.key, month))
 
     def _take_award(self, noted: Noted, counts: bool) -> None:
-        data = noted.data
-        assert isinstance(data, PointsAwarded)
+        data = award_of(noted)
         award, system, key = data.award, data.points_system.key, noted.user.key
         if not counts:
             self.tally.before[system] += award.awarded
@@ -215,8 +213,7 @@ class Tallier:
 
     def _take_level(self, noted: Noted, counts: bool) -> None:
         """Note the levels that a rise reaches for the first time, those jumped over included."""
-        data, user = noted.data, noted.user
-        assert isinstance(data, LevelChanged)
+        data, user = level_of(noted), noted.user
         if data.new_level is None or user.plan is None:
             return
         system = data.points.key
@@ -227,7 +224,7 @@ class Tallier:
         self._reached[user.key, system] = data.new_level.points
         if counts:
             elapsed = max(0, noted.occurred_ms - user.state.created)
-            for level in user.plan.systems[system].level_objects:
+            for level in user.plan.systems[system].system.levels:
                 if high < level.points <= data.new_level.points:
                     self.tally.levels.setdefault((system, level.key), []).append(elapsed)
 

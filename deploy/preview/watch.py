@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from processors.rules.effects import Effects
 from processors.rules.user import User
-from schemas.derived import Meta
+from schemas.derived import LevelChanged, Meta, PointsAwarded
 from schemas.emission import Emission
 
 WATCHED: Final = frozenset(
@@ -16,16 +16,77 @@ WATCHED: Final = frozenset(
 """Types of which a preview takes note; the others cost it nothing."""
 
 
+Data = msgspec.Struct | str
+"""The data of a derived event: its Struct, or the JSON that it would give."""
+
+
+class _Seen(msgspec.Struct, rename="camel", gc=False):
+    """The part of the data of a type that a preview reads."""
+
+
+class SystemSeen(_Seen):
+    """A points system by key."""
+
+    key: str
+
+
+class TriggerSeen(_Seen):
+    """The trigger of an award."""
+
+    id: str
+    type: str
+
+
+class AwardSeen(_Seen):
+    """An award: points, the trigger and how often it fired."""
+
+    awarded: int
+    count: int
+    trigger: TriggerSeen
+
+
+class CauseSeen(_Seen):
+    """What an award stems from."""
+
+    id: str
+
+
+class PointsAwardedSeen(_Seen):
+    """`points.awarded`."""
+
+    points_system: SystemSeen
+    award: AwardSeen
+    cause: CauseSeen
+
+
+class LevelSeen(_Seen):
+    """A level by its threshold."""
+
+    points: int
+
+
+class LevelChangedSeen(_Seen):
+    """`points.level_changed`."""
+
+    points: SystemSeen
+    previous_level: LevelSeen | None
+    new_level: LevelSeen | None
+
+
+_award: Final = msgspec.json.Decoder(PointsAwardedSeen)
+_level: Final = msgspec.json.Decoder(LevelChangedSeen)
+
+
 class Noted(Emission, frozen=True, kw_only=True, gc=False):
     """What a derived event would say. It stands among the emissions, so that whatever a rule takes back is gone (F2).
 
     Attributes:
-        data: as in schemas.derived, by `type`.
+        data: what `award_of` or `level_of` reads, by `type`.
         user: the user in memory, with the plan in force.
         occurred_ms: epoch ms.
     """
 
-    data: msgspec.Struct
+    data: Data
     user: User
     occurred_ms: int
 
@@ -35,14 +96,30 @@ class Watching(Effects):
 
     __slots__ = ()
 
-    def emit(self, kind: str, data: msgspec.Struct, occurred_ms: int, meta: Meta | UnsetType = UNSET) -> None:
+    def emit(self, kind: str, data: Data, occurred_ms: int, meta: Meta | UnsetType = UNSET) -> None:
         """See Effects."""
         if kind in WATCHED:
             self.out.append(Noted("", None, b"", kind, data=data, user=self.user, occurred_ms=occurred_ms))
 
-    def emit_due(
-        self, kind: str, data: msgspec.Struct, due_ms: int, entity: str, meta: Meta | UnsetType = UNSET
-    ) -> None:
+    def emit_due(self, kind: str, data: Data, due_ms: int, entity: str, meta: Meta | UnsetType = UNSET) -> None:
         """See Effects."""
         if kind in WATCHED:
             self.out.append(Noted("", None, b"", kind, data=data, user=self.user, occurred_ms=due_ms))
+
+
+def award_of(noted: Noted) -> PointsAwarded | PointsAwardedSeen:
+    """Return what a noted `points.awarded` says."""
+    data = noted.data
+    if isinstance(data, str):
+        return _award.decode(data)
+    assert isinstance(data, PointsAwarded)
+    return data
+
+
+def level_of(noted: Noted) -> LevelChanged | LevelChangedSeen:
+    """Return what a noted `points.level_changed` says."""
+    data = noted.data
+    if isinstance(data, str):
+        return _level.decode(data)
+    assert isinstance(data, LevelChanged)
+    return data

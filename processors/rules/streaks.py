@@ -4,15 +4,15 @@ from typing import Final, Literal
 
 from msgspec import UNSET
 
-from processors.rules import freezes
+from processors.rules import freezes, texts
 from processors.rules.effects import Effects
 from processors.rules.periods import next_start, period_start, weekday
 from processors.rules.plan import Plan
-from processors.rules.streak_views import Outcome, changed, days_off, row, show_streak
+from processors.rules.streak_views import Outcome, answer, changed, days_off, row
 from processors.rules.user import User
 from processors.rules.zones import Zone
 from schemas.catalog import FREQUENCIES, Frequency
-from schemas.derived import Meta, StreakLost, StreakMoved
+from schemas.derived import Meta
 from schemas.instants import SECOND_MS, format_day
 from schemas.state import USED_FREEZE, USED_PAUSE, Chain, Row, SettledPeriod
 
@@ -102,7 +102,7 @@ def _settle(user: User, plan: Plan, index: int, outcome: Outcome, at_ms: int, ef
     entity = f"{frequency}\0{start}"
     if outcome == "lost" and frequency == plan.frequency:
         meta = Meta(frequency=frequency, cause="settlement", reason="missed", period_start=format_day(start))
-        effects.emit_due("streak.lost", StreakLost(user=user.shown(), length=before), at_ms, entity, meta)
+        effects.emit_due("streak.lost", texts.streak_lost(user.shown_json(), before), at_ms, entity, meta)
     elif outcome == "frozen":
         meta = Meta(frequency=frequency, cause="settlement", period_start=format_day(start))
         freezes.consume(user, plan, at_ms, entity, meta, effects)
@@ -285,11 +285,11 @@ def _announce(
     if frequency == plan.frequency:
         grown = before, chain.length
         meta = Meta(frequency=frequency, cause=cause, period_start=format_day(period))
-        shown = show_streak(user, plan, extended=True)
+        shown = answer(user, plan, extended=True)
         kind: Literal["streak.started", "streak.extended"] = (
             "streak.started" if chain.length == 1 else "streak.extended"
         )
-        effects.emit(kind, StreakMoved(type=kind, user=user.shown(), streak=shown), at_ms, meta)
+        effects.emit(kind, texts.streak_moved(kind, user.shown_json(), shown), at_ms, meta)
     if cause == "late_event":
         assert chain.settled is not None
         repaired = row(frequency, period, chain.settled.length_before + 1, "met")

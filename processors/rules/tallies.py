@@ -9,13 +9,14 @@ merged with their neighbours. Events without attributes match no filter that has
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 
 from processors.rules.filters import matches
 from processors.rules.plan import CounterPlan, Plan
-from schemas.state import Counter, UserState
+from schemas.state import Counter, StoredTallies, UserState
 
 MAX_TALLY_BYTES: Final = 65_536
 """Size of one user's tallies, as stored; beyond it new sets of attributes are not remembered."""
@@ -23,21 +24,15 @@ MAX_TALLY_BYTES: Final = 65_536
 _ENTRY_BYTES: Final = 48
 """What an entry takes besides its text: the sum, punctuation, and its share of block and metric."""
 
-_MAX_KNOWN_TEXTS: Final = 65_536
+_KNOWN_TEXTS: Final = 16_384
+"""Sets of attributes whose texts, and matches at a switch, are remembered: users share most of them."""
 
 _Blocks = list[dict[str, int]]
-"""Sums by attribute text; blocks of alternating sign, no sum is 0, no block empty."""
-
-
-class _Stored(msgspec.Struct, array_like=True, gc=False):
-    """Tallies in the changelog: blocks by metric key, and the size they count for."""
-
-    size: int
-    metrics: dict[str, _Blocks]
+"""See StoredTallies."""
 
 
 _encode: Final = msgspec.json.Encoder().encode
-_decoder: Final = msgspec.json.Decoder(_Stored)
+_decoder: Final = msgspec.json.Decoder(StoredTallies)
 
 
 def attribute_text(attributes: dict[str, str]) -> str:
@@ -45,8 +40,12 @@ def attribute_text(attributes: dict[str, str]) -> str:
 
     Keys hold no `=`, so that whatever a value holds can be read back.
     """
-    pairs = sorted(attributes.items()) if len(attributes) > 1 else attributes.items()
-    return "".join([f"{key}={len(value)}:{value}" for key, value in pairs])
+    return _text_of(tuple(attributes.items()))
+
+
+@lru_cache(maxsize=_KNOWN_TEXTS)
+def _text_of(pairs: tuple[tuple[str, str], ...]) -> str:
+    return "".join([f"{key}={len(value)}:{value}" for key, value in sorted(pairs)])
 
 
 def attributes_of(text: str) -> dict[str, str]:
@@ -92,7 +91,7 @@ class Tallies:
         """Return the stored form."""
         if self._stored is not None:
             return self._stored
-        return _encode(_Stored(self._size, self._metrics))
+        return _encode(StoredTallies(self._size, self._metrics))
 
     def add(self, metric: str, attributes: dict[str, str], value: int) -> bool:
         """Count an event of a metric, its scaled value; return False if there was no room for it."""
@@ -201,6 +200,11 @@ class Filling:
         """Tell whether the switch changes any counter."""
         return self._needed
 
+    @property
+    def added(self) -> list[CounterPlan]:
+        """The counters of the filters that are new."""
+        return [counter for added in self._added.values() for counter in added]
+
     def apply(self, state: UserState, tallies: Tallies | None) -> None:
         """Bring a user's counters in line with the new plan: drop those of no filter, fill the new ones (P12, P18)."""
         for identity in [identity for identity in state.counters if identity not in self._counters]:
@@ -229,6 +233,6 @@ class Filling:
         if found is None:
             attributes = attributes_of(text)
             found = tuple(place for place, counter in enumerate(added) if matches(counter.filter, attributes))
-            if len(known) < _MAX_KNOWN_TEXTS:
+            if len(known) < _KNOWN_TEXTS:
                 known[text] = found
         return found

@@ -17,6 +17,8 @@ Json = dict[str, Any]
 HOUR = 3_600_000
 START = parse_instant("2025-01-01T00:00:00Z")
 
+HOURLY = {"id": "t", "type": "time", "timeUnit": "hour", "timeInterval": 1, "points": 1}
+
 
 class Fold:
     """A partition fed by hand; times are hours after START."""

@@ -3,9 +3,7 @@
 import pytest
 
 from schemas.catalog_file import CatalogError
-from tests.rules.fold import Fold, Json, config
-
-HOURLY = {"id": "t", "type": "time", "timeUnit": "hour", "timeInterval": 1, "points": 1}
+from tests.rules.fold import HOURLY, Fold, Json, config
 
 
 def test_an_old_version_does_not_come_back() -> None:
