@@ -81,6 +81,8 @@ def restore(user: User, plan: Plan, at_ms: int, append_ms: int, effects: Effects
     longest = max((row.length for row in rows), default=0)
     if longest <= chain.length:
         return "warning", "No streak to restore"
+    if effects.trace is not None:
+        effects.trace.streak(plan, plan.frequency, chain.start, "restore", chain.length, longest)
     chain.length = longest
     chain.started = next(row.started for row in reversed(rows) if row.length == longest)
     chain.extended_at = chain.increased_at
@@ -115,6 +117,8 @@ def reset(user: User, plan: Plan, at_ms: int, append_ms: int, effects: Effects) 
         chain.settled = None  # S70
         if not before:
             continue  # a reset at length 0 is silent (C14)
+        if effects.trace is not None:
+            effects.trace.streak(plan, frequency, chain.start, "reset", before, 0)
         chain.length, chain.started, chain.extended_at, chain.reset = 0, None, None, True
         if frequency == plan.frequency:
             meta = Meta(frequency=frequency, cause="admin", reason="reset", period_start=format_day(chain.start))

@@ -200,6 +200,11 @@ class Filling:
         """Tell whether the switch changes any counter."""
         return self._needed
 
+    @property
+    def added(self) -> list[CounterPlan]:
+        """The counters of the filters that are new."""
+        return [counter for added in self._added.values() for counter in added]
+
     def apply(self, state: UserState, tallies: Tallies | None) -> None:
         """Bring a user's counters in line with the new plan: drop those of no filter, fill the new ones (P12, P18)."""
         for identity in [identity for identity in state.counters if identity not in self._counters]:

@@ -54,13 +54,13 @@ class Derived:
 
     Attributes:
         digests: by place: number of events and digest of their bytes, in their order.
-        kept: by place: the bytes themselves, of the users to keep.
+        kept: by place: the bytes themselves, of the users to keep and of no user.
         ids: ids of all events.
         doubles: ids that came more than once.
     """
 
     def __init__(self, keep: Collection[str] | None = None) -> None:
-        """`keep`: users whose bytes are kept; None keeps all."""
+        """`keep`: users whose bytes are kept, beside what is of no user; None keeps all."""
         self.kept: dict[Place, list[bytes]] = {}
         self.ids: set[str] = set()
         self.doubles: list[str] = []
@@ -84,7 +84,7 @@ class Derived:
             self._hashes[place], self._counts[place] = hashlib.sha256(), 0
         self._hashes[place].update(b"%d:%b" % (len(value), value))
         self._counts[place] += 1
-        if self._keep is None or head.user_id in self._keep:
+        if self._keep is None or not head.user_id or head.user_id in self._keep:
             self.kept.setdefault(place, []).append(value)
         return head
 

@@ -199,6 +199,7 @@ def test_every_type_is_projected_or_known_to_be_passed_over() -> None:
     from projections.rows.builders import BUILDER_OF_TYPE
 
     passed_over = {"points.changed", "streak.restored", "streak.freeze_consumed", "streak.freeze_earned"}
+    passed_over |= {"points.boost_started", "points.boost_finished"}
     passed_over |= {name for name, topic in TOPIC_OF_TYPE.items() if topic == MESSAGES}
     assert set(BUILDER_OF_TYPE) == set(DATA_OF_TYPE) - passed_over
     assert set(BUILDER_OF_TYPE) <= set(TOPIC_OF_TYPE)

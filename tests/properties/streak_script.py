@@ -49,15 +49,15 @@ scenes = st.one_of(
     ),
 )
 
-freezes = st.none() | st.builds(
+freezes = st.builds(
     lambda start, room, earn: {
         "startCount": start,
         "maxCount": start + room,
         **({"autoEarnInterval": earn[0], "autoEarnAmount": earn[1]} if earn else {}),
     },
-    st.integers(0, 3),
     st.integers(0, 2),
-    st.none() | st.tuples(st.integers(1, 5), st.integers(1, 2)),
+    st.integers(0, 3),
+    st.none() | st.tuples(st.integers(1, 4), st.integers(1, 2)),
 )
 modes = st.sampled_from(("OR", "AND"))
 days_off = st.lists(st.integers(0, 6), unique=True, max_size=3)
@@ -76,7 +76,7 @@ settings_objects = st.fixed_dictionaries(
         "metrics": st.one_of(*[st.just([{"key": "a", "threshold": 1}])] * 3, thresholds(st.integers(1, 3))),
         "customizationEnabled": st.booleans(),
         "daysOff": st.just([]) | days_off,
-        "freezes": freezes,
+        "freezes": st.one_of(st.none(), freezes, freezes),
     }
 ).map(lambda found: found if found["frequency"] == "daily" else {**found, "daysOff": []})
 
@@ -103,8 +103,9 @@ def _gap(midnights: int, **more: int) -> Gap:
     return Gap(midnights, timedelta(**more))
 
 
+next_day = st.integers(0, 20).map(lambda hours: _gap(1, hours=hours))
 soon = st.one_of(
-    st.builds(lambda hours: _gap(1, hours=hours), st.integers(0, 20)),
+    next_day,
     st.integers(0, 180).map(lambda n: _gap(0, minutes=n)),
     st.integers(1, 30).map(lambda n: _gap(0, hours=n)),
     st.builds(
@@ -128,6 +129,7 @@ lateness = st.one_of(
     st.builds(lambda n, days: Late(n, timedelta(days=days)), st.integers(0, 1), st.integers(1, 31)),
     st.just(Late(0, timedelta(hours=-2))),
 )
+often_yesterday = st.one_of(st.just(Late(1)), st.just(Late(1)), lateness)
 seldom_late = st.one_of(st.just(Late()), st.just(Late()), lateness)
 
 
