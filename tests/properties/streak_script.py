@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.properties.streak_calendar import DAY, WEEKDAYS, first_instant, local_date
+from tests.properties.streak_calendar import DAY, WEEKDAYS, change_between, first_instant, local_date, zone_named
 from tests.properties.streak_fold import METRICS
 from tests.properties.streak_timeline import Json, Line
 
@@ -73,7 +73,9 @@ settings_objects = st.fixed_dictionaries(
     {
         "frequency": st.sampled_from(("daily", "daily", "weekly", "monthly")),
         "evaluationMode": modes,
-        "metrics": st.one_of(*[st.just([{"key": "a", "threshold": 1}])] * 3, thresholds(st.integers(1, 3))),
+        "metrics": st.one_of(
+            st.integers(1, 2).map(lambda n: [{"key": "a", "threshold": n}]), thresholds(st.integers(1, 3))
+        ),
         "customizationEnabled": st.booleans(),
         "daysOff": st.just([]) | days_off,
         "freezes": st.one_of(st.none(), freezes, freezes),
@@ -93,10 +95,11 @@ preferences = st.fixed_dictionaries(
 
 @dataclass(frozen=True)
 class Gap:
-    """Time to the next record: so much, or to the n-th next midnight of the user and so much more."""
+    """Time to the next record: to the n-th next midnight of the user, or his next clock change, and so much more."""
 
     midnights: int = 0
     more: timedelta = timedelta()
+    to_clock_change: bool = False
 
 
 def _gap(midnights: int, **more: int) -> Gap:
@@ -112,7 +115,10 @@ soon = st.one_of(
         lambda n, ms: _gap(n, milliseconds=ms), st.integers(1, 3), st.sampled_from((0, -1, 1, -60_000, 1_800_000))
     ),
 )
-gaps = st.one_of(soon, soon, soon, st.sampled_from((4, 7, 14, 31, 80)).map(lambda n: _gap(0, days=n)))
+clock_change = st.sampled_from((-3_600_000, -1, 0, 1, 1_800_000, 3_599_999, 3_600_000)).map(
+    lambda ms: Gap(0, timedelta(milliseconds=ms), to_clock_change=True)
+)
+gaps = st.one_of(soon, soon, soon, clock_change, st.sampled_from((4, 7, 14, 31, 80)).map(lambda n: _gap(0, days=n)))
 
 
 @dataclass(frozen=True)
@@ -159,6 +165,8 @@ class Script:
         zone = self.zones.get(user)
         for _ in range(gap.midnights):
             at = next_midnight(at, zone)
+        if gap.to_clock_change:
+            at = next_change(at, zone) or at
         self.now = max(self.now, at + gap.more)
 
     def control(self, kind: str, **fields: Any) -> Line:
@@ -197,6 +205,15 @@ def next_midnight(at: datetime, zone: str | None) -> datetime:
     while first_instant(day, zone) <= at:
         day += DAY
     return first_instant(day, zone)
+
+
+def next_change(at: datetime, zone: str | None) -> datetime | None:
+    """Return the next instant at which the offset of the zone changes, within 200 days."""
+    for day in range(200):
+        one, other = at + day * DAY, at + (day + 1) * DAY
+        if one.astimezone(zone_named(zone)).utcoffset() != other.astimezone(zone_named(zone)).utcoffset():
+            return change_between(one, other, zone)
+    return None
 
 
 def before(at: datetime, late: Late, zone: str | None) -> datetime:
