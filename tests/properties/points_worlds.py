@@ -80,7 +80,7 @@ def triggers(identity: st.SearchStrategy[str]) -> st.SearchStrategy[Json]:
     )
 
 
-_windows = ("27/28", "28/28", "27/29", "28/30", "29/29", "28/", "29/", "30/")
+_windows = ("28/", "27/", "28/30", "27/29", "27/28", "28/28", "29/29", "29/", "30/")
 """First and last days of boosts, days of March; histories begin on the 28th and seldom last longer than two days."""
 
 
@@ -103,6 +103,7 @@ boosts = objects(
 of_user = st.tuples(boosts, pick(USERS)).map(
     lambda pair: {**{k: v for k, v in pair[0].items() if k != "userAttributes"}, "userId": pair[1]}
 )
+any_boost = weighted((4, boosts), (1, of_user))
 levels = st.lists(pick([0, 3, 5, 10, 25, 60]), unique=True, max_size=4).map(
     lambda points: [{"key": f"l{one}", "points": one} for one in points]
 )
@@ -117,7 +118,7 @@ _composite = objects(
     {"trigger": st.just("achievement"), "achievementIds": st.lists(indexes, min_size=1, max_size=2, unique=True)},
     {"userAttributes": user_filters},
 )
-achievements = weighted((3, _counted), (2, _called), (3, _composite))
+achievements = weighted((5, _counted), (2, _called), (3, _composite))
 states = pick(["active", "active", "inactive", "locked"])
 
 
@@ -131,7 +132,7 @@ def systems(key: str) -> st.SearchStrategy[Json]:
             "triggers": st.lists(triggers(pick(["t1", "t2", "t3", "t4", "t5"])), min_size=2, max_size=5, **unique),
             "maxPoints": caps,
             "levels": levels,
-            "boosts": st.lists(boosts | of_user, min_size=1, max_size=3, **unique),
+            "boosts": st.lists(any_boost, min_size=1, max_size=3, **unique),
         },
     )
 
@@ -140,7 +141,7 @@ def systems(key: str) -> st.SearchStrategy[Json]:
 def configs(draw: st.DrawFn) -> Json:
     """A catalog file."""
     config = copy.deepcopy(EMPTY)
-    for body, state in draw(st.lists(st.tuples(achievements, states), min_size=2, max_size=5)):
+    for body, state in draw(st.lists(st.tuples(achievements, states), min_size=2, max_size=6)):
         add_achievement(config, body, state)
     config["systems"] = draw(
         st.tuples(*[systems(key) for key in ("s1", "s2", "s3")][: draw(st.integers(1, 3))]).map(list)
@@ -209,7 +210,7 @@ _system_patches = st.one_of(
     st.fixed_dictionaries({"maxPoints": caps}),
     st.fixed_dictionaries({"levels": levels}),
     st.fixed_dictionaries({"status": pick(["active", "archived"])}),
-    st.fixed_dictionaries({"boosts": st.lists(boosts | of_user, max_size=2, unique_by=lambda one: one["id"])}),
+    st.fixed_dictionaries({"boosts": st.lists(any_boost, max_size=2, unique_by=lambda one: one["id"])}),
 )
 _metric_edits = st.tuples(st.just("metric"), indexes, indexes, pick(["active", "archived"]))
 _trigger_edits = weighted(
