@@ -224,7 +224,18 @@ _achievement_edits = weighted(
     (1, st.tuples(st.just("drop achievement"), indexes, indexes, st.none())),
 )
 _system_edits = st.tuples(st.just("system"), indexes, indexes, _system_patches)
-_few = st.lists(metric_triggers(pick(["t1", "t2", "t3"])), min_size=1, max_size=2, unique_by=lambda one: one["id"])
+_counting = objects(
+    {
+        "id": pick(["t1", "t2", "t3"]),
+        "type": st.just("metric"),
+        "metric": st.just(METRICS[0]),
+        "metricThreshold": pick([1, 2]),
+        "points": pick([1, 3]),
+        "status": st.just("active"),
+        "eventAttributes": event_filters,
+    }
+)
+_few = st.lists(_counting, min_size=1, max_size=2, unique_by=lambda one: one["id"])
 _counter_edits = weighted(
     (4, st.tuples(st.just("system"), indexes, indexes, st.fixed_dictionaries({"triggers": _few}))),
     (1, st.tuples(st.just("new achievement"), indexes, indexes, st.tuples(_counted, st.just("active")))),
@@ -310,10 +321,10 @@ _plain_events = objects(
         "user": pick(USERS[:1] * 3 + USERS[:2]),
         "profile": objects({}, {"attributes": pick([{"p": "pro"}, {"p": "free"}, {"q": "1"}])}),
         "bare": st.just(True),
-        "metric": pick(METRICS[:2]),
-        "value": pick([Decimal(text) for text in ["1", "2", "0.5", "4", "-1", "-3", "1.25"]]),
-    },
-    {"attributes": pick([{"a": "x"}, {"a": "x", "b": "x"}, {"a": "y"}, {"a": ""}, {"b": "x"}])},
+        "metric": pick(METRICS[:1] * 5 + METRICS[:2]),
+        "value": pick([Decimal(text) for text in ["1", "2", "0.5", "4", "8", "-1", "-3", "-2", "1.25"]]),
+        "attributes": pick([{}, {"a": "x"}, {"a": "x", "b": "x"}, {"a": "y"}, {"a": ""}, {"b": "x"}]),
+    }
 )
 _spread_events = objects(
     {
@@ -341,7 +352,7 @@ def versions(edits: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
 
 def histories(*operations: tuple[int, st.SearchStrategy[Json]]) -> st.SearchStrategy[list[Json]]:
     """Histories of weighted operations; rounds end here and there."""
-    return st.lists(weighted((3, _rounds), *operations), min_size=12, max_size=50)
+    return st.lists(weighted((2, _rounds), *operations), min_size=12, max_size=50)
 
 
 _any_edit = weighted((6, _trigger_edits), (9, _achievement_edits), (2, _system_edits), (1, _metric_edits))
