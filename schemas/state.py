@@ -154,6 +154,16 @@ class UserState(msgspec.Struct, array_like=True, gc=False):
     messages: Messages | None = None
 
 
+class StoredTallies(msgspec.Struct, array_like=True, gc=False):
+    """Tallies of a user, under a key of their own: the size they count for; by metric key, blocks of sums by attribute text.
+
+    Blocks alternate in sign, no sum is 0, no block empty (processors/rules/tallies.py).
+    """
+
+    size: int
+    metrics: dict[str, list[dict[str, int]]]
+
+
 class PartitionState(msgspec.Struct, array_like=True, gc=False):
     """What a partition remembers besides its users.
 

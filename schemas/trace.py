@@ -66,6 +66,15 @@ class CounterStep(Step, frozen=True, kw_only=True, tag="counter"):
     mark_after: Decimal
 
 
+class FilledStep(Step, frozen=True, kw_only=True, tag="counter_filled"):
+    """A filter is new in this version: its counter was filled from the user's tallies (P12, P18, D-25)."""
+
+    metric: str
+    filter: Pairs
+    total: Decimal
+    mark: Decimal
+
+
 class PassedOverStep(Step, frozen=True, kw_only=True, tag="counter_passed_over"):
     """The event does not match a counter's filter (P15)."""
 
@@ -121,13 +130,17 @@ class OlderPeriodStep(Step, frozen=True, kw_only=True, tag="streak_period_closed
     period_start: DateText
 
 
+StreakCause = Literal["event", "late_event", "restore", "reset"]
+"""What moved the length of a chain, beside settlements."""
+
+
 class StreakStep(Step, frozen=True, kw_only=True, tag="streak"):
-    """A chain grew; `shown` if it is the active one, which alone counts for triggers and achievements (S95)."""
+    """A chain grew, or a request moved it; `shown` if it is the active one, which alone fires and completes (S95, S97)."""
 
     frequency: str
     shown: bool
     period_start: DateText
-    cause: Literal["event", "late_event"]
+    cause: StreakCause
     length_before: int
     length_after: int
 
@@ -279,6 +292,7 @@ AnyStep = (
     | LocalDateStep
     | RepeatStep
     | CounterStep
+    | FilledStep
     | PassedOverStep
     | TriggerStep
     | PeriodStep

@@ -63,7 +63,7 @@ class Answering:
         owner = self._owner(question, one)
         trace = Trace()
         rebuilding = Rebuilding(self._source, self._folding(traced(trace)), trace, owner)
-        with bar("fold", None) as progress:
+        with bar("fold", self._one_partition()) as progress:
             found = rebuilding.find(one, progress.advance)
         if found is None:
             raise self._not_derived(question, owner)
@@ -75,9 +75,13 @@ class Answering:
             self._source, self._config, environment=self._environment, override=self._override, effects=effects
         )
 
+    def _one_partition(self) -> int | None:
+        """Return how many records are read of one partition, None if that is not known."""
+        return self._source.total if self._source.partitions is None else None
+
     def _owner(self, question: Question, one: Asked) -> Owner:
         if one.place is not None and question.user is None:
-            with bar("find", None) as progress:
+            with bar("find", self._one_partition()) as progress:
                 owner = finding.by_place(self._source, one, progress.advance)
             if owner is None:
                 raise MissingError(
@@ -85,7 +89,7 @@ class Answering:
                 )
             return owner
         if question.user is not None:
-            with bar("find", None) as progress:
+            with bar("find", self._one_partition()) as progress:
                 owner = finding.of_user(self._source, question.tenant or "", question.user, progress.advance)
             if owner is None:
                 raise MissingError(f"the log has no record of user {question.user!r}")

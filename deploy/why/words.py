@@ -13,6 +13,7 @@ from schemas.trace import (
     BoostStep,
     CatalogStep,
     CounterStep,
+    FilledStep,
     FreezeStep,
     LocalDateStep,
     MessageStep,
@@ -103,9 +104,18 @@ def _period(step: PeriodStep) -> str:
     return f"{step.frequency} period {step.period_start}{place}: {goals or 'no goals'}, {state}{_silent(step.shown)}"
 
 
+_CAUSES: Final = {
+    "event": "",
+    "late_event": " by a late event",
+    "restore": ", the greatest length that restore may look back on",
+    "reset": ", reset",
+}
+
+
 def _streak(step: StreakStep) -> str:
-    late = " by a late event" if step.cause == "late_event" else ""
-    return f"{step.frequency} streak {step.length_before} -> {step.length_after}{late}{_silent(step.shown)}"
+    return (
+        f"{step.frequency} streak {step.length_before} -> {step.length_after}{_CAUSES[step.cause]}{_silent(step.shown)}"
+    )
 
 
 _REQUIRES: Final = {"metric": "value", "streak": "length", "anniversary": "years"}
@@ -230,6 +240,9 @@ _STEPS: Final[dict[type, Callable[[Any], str]]] = {
     LocalDateStep: lambda step: f"counts for {step.local_date}, zone {step.zone}",
     RepeatStep: lambda step: f"idempotency key {step.idempotency_key} was used by event {step.original}: nothing moves",
     CounterStep: _counter,
+    FilledStep: lambda step: (
+        f"{filtered(step.metric, step.filter)}: filter new, {number(step.total)} counted so far, highest value {number(step.mark)}"
+    ),
     PassedOverStep: lambda step: (
         f"{filtered(step.metric, step.filter)}: not counted, the event lacks {pairs(step.lacks)}"
     ),

@@ -113,7 +113,7 @@ class MemoryLog:
         self._staged_offsets = {}
 
 
-class _Listener:
+class Listener:
     """Passes committed emissions on."""
 
     def __init__(self, on_emit: Callable[[int, Emission], None]) -> None:
@@ -147,7 +147,7 @@ async def run_memory(
     assert round_size > 0
     names = names or Names()
     log = MemoryLog(fail)
-    runner = RoundRunner(folds, log, names, limits=limits, catalogs=catalogs, observer=_Listener(on_emit))
+    runner = RoundRunner(folds, log, names, limits=limits, catalogs=catalogs, observer=Listener(on_emit))
     for partition in sorted(records):
         rest = iter(records[partition])
         while run := list(islice(rest, round_size)):

@@ -1,12 +1,12 @@
 """Which achievements a record completes, in the order F6 (achievements.md)."""
 
-from processors.rules import anniversaries, messages
+from processors.rules import anniversaries, messages, texts
 from processors.rules.effects import Effects, instant_text
 from processors.rules.filters import matches
 from processors.rules.plan import AchievementPlan, CounterPlan, Plan
 from processors.rules.user import User
 from schemas.catalog import FREQUENCIES
-from schemas.derived import AchievementBackdated, AchievementCompleted
+from schemas.derived import AchievementBackdated
 from schemas.ids import derived_id
 
 
@@ -92,10 +92,8 @@ def complete(
             done.append(achievement)
             if effects.trace is not None:
                 effects.trace.achievement(achievement, "completed", number)
-            data = AchievementCompleted(
-                user=user.shown(),
-                achievement=achievement.show(instant_text(at_ms)),
-                completion_id=completion_id(user, achievement.id),
+            data = texts.achievement_completed(
+                user.shown_json(), achievement.show_json(instant_text(at_ms)), completion_id(user, achievement.id)
             )
             if due:
                 effects.emit_due("achievement.completed", data, at_ms, achievement.id)

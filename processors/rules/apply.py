@@ -2,10 +2,9 @@
 
 from typing import Final
 
-import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UnsetType
 
-from processors.rules import achievements, boosts, freezes, messages, streak_views, streaks, timers
+from processors.rules import achievements, boosts, freezes, messages, streak_views, streaks, texts, timers
 from processors.rules.decode import check_depth
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
@@ -15,12 +14,13 @@ from processors.rules.memory import Memory, digest
 from processors.rules.plan import AchievementPlan, CounterPlan, MetricPlan, Plan
 from processors.rules.points import Firing, Firings, crossed, pay
 from processors.rules.tallies import Tallies
+from processors.rules.unset import UNSET
 from processors.rules.user import User, check_form, check_user, new_state, touch, update_profile
 from processors.rules.zones import zone_of
-from schemas.derived import Cause, MetricChanged, UserUpserted
+from schemas.derived import Cause, UserUpserted
 from schemas.instants import format_day
 from schemas.numbers import MAX_TOTAL, NotANumberError, ValueOutOfRangeError, format_scaled, parse_scaled
-from schemas.outcome import CompletionOutcome, EventOutcome, IdentifyOutcome, Issue, PointsEntry
+from schemas.outcome import Issue
 from schemas.records import (
     MAX_IDEMPOTENCY_KEY_LENGTH,
     MetricEvent,
@@ -29,32 +29,47 @@ from schemas.records import (
 from schemas.state import Counter
 
 NO_ATTRIBUTES: Final[dict[str, str]] = {}
-_NOTHING: Final[dict[str, Raw]] = {}
 
 
-class Applied(msgspec.Struct, frozen=True, gc=False):
+class Applied:
     """What applying a record gave.
 
-    `status` is as the HTTP call would answer, `issues` those of a request, `forgotten` how many idempotency keys had to be
-    forgotten for it, `tallied` tells whether the tallies had room for the event.
+    `status` is as the HTTP call would answer, `outcome` JSON of an EventOutcome, CompletionOutcome or IdentifyOutcome, empty
+    if there is none, `issues` those of a request, `forgotten` how many idempotency keys had to be forgotten for it, `tallied`
+    tells whether the tallies had room for the event.
     """
 
-    status: int
-    outcome: EventOutcome | CompletionOutcome | IdentifyOutcome | None
-    forgotten: int = 0
-    issues: list[Issue] | UnsetType = UNSET
-    tallied: bool = True
+    __slots__ = ("forgotten", "issues", "outcome", "status", "tallied")
+
+    def __init__(
+        self,
+        status: int,
+        outcome: str,
+        forgotten: int = 0,
+        issues: list[Issue] | UnsetType = UNSET,
+        *,
+        tallied: bool = True,
+    ) -> None:
+        self.status = status
+        self.outcome = outcome
+        self.forgotten = forgotten
+        self.issues = issues
+        self.tallied = tallied
 
 
-class CheckedEvent(msgspec.Struct, frozen=True, gc=False):
-    """A metric event that passed validation."""
+class CheckedEvent:
+    """A metric event that passed validation. `value` is scaled, `idempotency_key` empty if there is none."""
 
-    event: MetricEvent
-    given: UserInput
-    metric: MetricPlan
-    value: int
-    attributes: dict[str, str]
-    idempotency_key: str
+    __slots__ = ("attributes", "given", "idempotency_key", "metric", "value")
+
+    def __init__(
+        self, given: UserInput, metric: MetricPlan, value: int, attributes: dict[str, str], idempotency_key: str
+    ) -> None:
+        self.given = given
+        self.metric = metric
+        self.value = value
+        self.attributes = attributes
+        self.idempotency_key = idempotency_key
 
 
 def given_user(user: UserInput | str) -> UserInput:
@@ -80,8 +95,8 @@ def check_event(event: MetricEvent, user: User | None, plan: Plan, at_ms: int) -
     except NotANumberError as error:
         check_depth(bytes(event.value))  # the usual path decodes without looking into it
         raise RejectedError("bad_request", f"value {error} is not a number; send a JSON number") from error
-    except ValueOutOfRangeError as error:
-        out_of_range = error
+    except ValueOutOfRangeError as beyond:
+        out_of_range = beyond
     metric = plan.metrics.get(event.metric)
     if metric is None:
         known = ", ".join(sorted(plan.metrics)) or "none"
@@ -90,7 +105,9 @@ def check_event(event: MetricEvent, user: User | None, plan: Plan, at_ms: int) -
         )
     if out_of_range is not None:
         raise RejectedError("value_out_of_range", f"value: {out_of_range}; at most 10^12 per event") from out_of_range
-    if user is None or given != user.given or given.sign_up_date is not UNSET:
+    if user is not None and user.given is not None and given == user.given:
+        given = user.given  # the very object: nothing to look at again
+    if user is None or given is not user.given or given.sign_up_date is not UNSET:
         check_user(given, user.state if user else None, plan, at_ms)
     attributes = event.attributes
     if attributes is UNSET:
@@ -110,7 +127,7 @@ def check_event(event: MetricEvent, user: User | None, plan: Plan, at_ms: int) -
             "invalid_idempotency_key",
             f"idempotencyKey has {len(key)} characters, the limit is {MAX_IDEMPOTENCY_KEY_LENGTH}",
         )
-    return CheckedEvent(event, given, metric, value, attributes, key)
+    return CheckedEvent(given, metric, value, attributes, key)
 
 
 def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effects, *, created: bool) -> None:
@@ -118,7 +135,7 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
 
     A new user's first periods open at `at_ms` (C1, S27).
     """
-    if given == user.given:
+    if given is user.given or given == user.given:
         return
     state = user.state
     signed_up, zone_before = state.sign_up_date, state.tz
@@ -186,17 +203,19 @@ def apply_event(
     local_day = _local_day(user, at_ms, effects)
     firings = creation_firings(user, plan, effects) if created else {}
     reached = _count(user, checked, firings, effects)
-    total = Raw(format_scaled(state.totals[metric.key].total).encode())
+    total = format_scaled(state.totals[metric.key].total)
+    event_id_json = effects.cause_json
+    key_json = texts.to_json(key) if key else ""
     effects.emit(
         "metric.changed",
-        MetricChanged(
-            metric=metric.key,
-            event_id=event_id,
-            value=Raw(format_scaled(checked.value).encode()),
-            total=total,
-            local_date=format_day(local_day),
-            attributes=checked.attributes,
-            idempotency_key=key or None,
+        texts.metric_changed(
+            metric.key_json,
+            event_id_json,
+            format_scaled(checked.value),
+            total,
+            format_day(local_day),
+            texts.to_json(checked.attributes),
+            key_json or "null",
         ),
         at_ms,
     )
@@ -209,23 +228,15 @@ def apply_event(
     done = achievements.complete(user, plan, reached, at_ms, effects)
     if done:
         fire_achievements(user, plan, done, firings, effects)
-    points: dict[str, PointsEntry] = {}
+    points = ""
     if firings:
         points = pay(user, plan.systems, firings, at_ms, local_day, Cause(type="event", id=event_id), effects)
     # nothing refuses the event from here on: the tallies need no undoing
     tallied = not checked.attributes or _tally(user, checked)
     forgotten = memory.keys.add(remembered, event_id) if memory is not None else 0
-    outcome = EventOutcome(
-        event_id=event_id,
-        metric_id=metric.id,
-        total=total,
-        achievements=[achievement.show(instant_text(at_ms)) for achievement in done],
-        current_streak=streak_views.answer(user, plan, extended=grown is not None),
-        points=points,
-        leaderboards=_NOTHING,
-        idempotency_key=key or UNSET,
-        idempotent_replayed=False if key else UNSET,
-    )
+    shown = ",".join([achievement.show_json(instant_text(at_ms)) for achievement in done]) if done else ""
+    streak = streak_views.answer(user, plan, extended=grown is not None)
+    outcome = texts.event_outcome(event_id_json, metric.id_json, total, shown, streak, points, key_json, replayed=False)
     return Applied(201, outcome, forgotten, tallied=tallied)
 
 
@@ -249,16 +260,15 @@ def _replay(user: User, checked: CheckedEvent, original: str, plan: Plan, effect
     if effects.trace is not None:
         effects.trace.repeat(checked.idempotency_key, original)
     counter = user.state.totals.get(checked.metric.key)
-    outcome = EventOutcome(
-        event_id=original,
-        metric_id=checked.metric.id,
-        total=Raw(format_scaled(counter.total if counter else 0).encode()),
-        achievements=[],
-        current_streak=streak_views.show_streak(user, plan, extended=False),
-        points={},
-        leaderboards=_NOTHING,
-        idempotency_key=checked.idempotency_key,
-        idempotent_replayed=True,
+    outcome = texts.event_outcome(
+        texts.to_json(original),
+        checked.metric.id_json,
+        format_scaled(counter.total if counter else 0),
+        "",
+        streak_views.answer(user, plan, extended=False),
+        "",
+        texts.to_json(checked.idempotency_key),
+        replayed=True,
     )
     return Applied(202, outcome)
 

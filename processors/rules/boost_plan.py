@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec import Raw
 
+from processors.rules.texts import to_json
 from processors.rules.zones import Zone
 from schemas.catalog import Boost, PointsSystem
 from schemas.derived import BoostNotice, NoticedBoost
@@ -28,10 +29,10 @@ class BoostPlan:
     Attributes:
         key: names it among the boosts of a tenant.
         system: points system that it belongs to.
-        objects: as awards show it, in each status.
+        objects: as awards show it, in each status. objects_json: the same as JSON.
     """
 
-    __slots__ = ("boost", "key", "objects", "system")
+    __slots__ = ("boost", "key", "objects", "objects_json", "system")
 
     def __init__(self, system: PointsSystem, boost: Boost) -> None:
         self.system = system
@@ -49,14 +50,15 @@ class BoostPlan:
             )
             for status in ("scheduled", "active", "finished")
         )
+        self.objects_json = tuple(to_json(shown) for shown in self.objects)
 
-    def shown(self, local_day: int, utc_day: int) -> BoostObject:
+    def shown_json(self, local_day: int, utc_day: int) -> str:
         """Return the object with its status: by the UTC date, for a user's own boost by the local date (P41)."""
         boost = self.boost
         day = utc_day if boost.user_id is None else local_day
         if day < boost.start_day:
-            return self.objects[0]
-        return self.objects[2 if boost.end_day is not None and day > boost.end_day else 1]
+            return self.objects_json[0]
+        return self.objects_json[2 if boost.end_day is not None and day > boost.end_day else 1]
 
     def window(self, zone: Zone | None) -> tuple[int, int]:
         """Return when it starts and finishes, epoch ms: by the clock of `zone`, None = for all zones together (P87)."""

@@ -30,13 +30,16 @@ Stages = dict[str, int]
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Notice(msgspec.Struct, frozen=True, gc=False):
+class Notice:
     """A boost starts or finishes at an instant, epoch ms; `entity` tells it from others of that instant (C33)."""
 
-    at: int
-    boost: BoostPlan
-    finished: bool
-    entity: str
+    __slots__ = ("at", "boost", "entity", "finished")
+
+    def __init__(self, at: int, boost: BoostPlan, finished: bool, entity: str) -> None:
+        self.at = at
+        self.boost = boost
+        self.finished = finished
+        self.entity = entity
 
 
 def _order(notice: Notice) -> tuple[int, str, bool]:

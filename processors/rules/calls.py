@@ -2,7 +2,7 @@
 
 from msgspec import UNSET
 
-from processors.rules import achievements, freezes, messages, streak_requests
+from processors.rules import achievements, freezes, messages, streak_requests, texts
 from processors.rules.apply import Applied, given_user, upsert
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
@@ -12,7 +12,7 @@ from processors.rules.plan import Plan
 from processors.rules.points import pay
 from processors.rules.user import User, check_form, check_user
 from schemas.derived import Cause
-from schemas.outcome import CompletionOutcome, IdentifyOutcome, Issue, PointsEntry
+from schemas.outcome import Issue
 from schemas.records import (
     CompleteAchievement,
     GrantFreeze,
@@ -30,12 +30,12 @@ def apply_identify(
 ) -> Applied:
     """Create or update a user; `user_creation` triggers fire if it is new (F9)."""
     upsert(user, given, plan, at_ms, effects, created=created)
-    points: dict[str, PointsEntry] = {}
+    points = ""
     if created:
         firings = creation_firings(user, plan, effects)
         cause = Cause(type="identify", id=event_id)
         points = pay(user, plan.systems, firings, at_ms, user.zone.day(at_ms), cause, effects)
-    return Applied(200, IdentifyOutcome(user=user.shown(), points=points))
+    return Applied(200, texts.identify_outcome(user.shown_json(), points))
 
 
 def check_completion(record: CompleteAchievement, user: User | None, plan: Plan, at_ms: int) -> None:
@@ -65,9 +65,9 @@ def look_up_completion(record: CompleteAchievement, user: User | None, plan: Pla
     achievement = plan.by_key[record.achievement]
     achieved_ms = user.state.completions.get(achievement.id) if user else None
     if user is not None and achieved_ms is not None:
-        shown = plan.show_achievement(achievement, instant_text(achieved_ms))
+        shown = texts.to_json(plan.show_achievement(achievement, instant_text(achieved_ms)))
         completion = achievements.completion_id(user, achievement.id)
-        return Applied(200, CompletionOutcome(completion_id=completion, achievement=shown, points={}))
+        return Applied(200, texts.completion_outcome(completion, shown, ""))
     if achievement.status == "locked":
         raise RejectedError(
             "achievement_locked", f"achievement {record.achievement!r} is locked; nobody new can complete it"
@@ -93,12 +93,8 @@ def apply_completion(
     fire_achievements(user, plan, done, firings, effects)
     cause = Cause(type="completion", id=event_id)
     points = pay(user, plan.systems, firings, at_ms, user.zone.day(at_ms), cause, effects)
-    outcome = CompletionOutcome(
-        completion_id=achievements.completion_id(user, called.id),
-        achievement=called.show(instant_text(at_ms)),
-        points=points,
-    )
-    return Applied(201, outcome)
+    completion = achievements.completion_id(user, called.id)
+    return Applied(201, texts.completion_outcome(completion, called.show_json(instant_text(at_ms)), points))
 
 
 StreakRequest = GrantFreeze | PauseStreak | UnpauseStreak | RestoreStreak | ResetStreak | Preferences
@@ -140,13 +136,13 @@ def apply_request(user: User, record: StreakRequest, plan: Plan, at_ms: int, eff
     else:
         streak_requests.prefer(user, record, plan, effects.at, at_ms, effects)
         messages.choose(user, record)
-        return Applied(200, None)
+        return Applied(200, "")
     if refused is not None:
         return _with_issue(record, refused)
-    return Applied(200 if isinstance(record, UnpauseStreak | ResetStreak) else 201, None, issues=[])
+    return Applied(200 if isinstance(record, UnpauseStreak | ResetStreak) else 201, "", issues=[])
 
 
 def _with_issue(record: StreakRequest, refused: tuple[str, str]) -> Applied:
     severity, message = refused
     named = record.id if isinstance(record, PauseStreak | UnpauseStreak) else given_user(record.user).id
-    return Applied(200, None, issues=[Issue(named, "error" if severity == "error" else "warning", message)])
+    return Applied(200, "", issues=[Issue(named, "error" if severity == "error" else "warning", message)])

@@ -120,14 +120,17 @@ def _refuse_unknown(fields: dict[str, Raw], allowed: set[str], prefix: str) -> N
         )
 
 
-class LooseFields(msgspec.Struct, frozen=True):
+class LooseFields:
     """What could be read of a record that is refused."""
 
-    user_id: str
-    tenant: str
-    type: str
-    metric: str | None
-    event_id: str | None
+    __slots__ = ("event_id", "metric", "tenant", "type", "user_id")
+
+    def __init__(self, user_id: str, tenant: str, type: str, metric: str | None, event_id: str | None) -> None:
+        self.user_id = user_id
+        self.tenant = tenant
+        self.type = type
+        self.metric = metric
+        self.event_id = event_id
 
 
 def loose_fields(value: bytes | None) -> LooseFields:
@@ -137,9 +140,9 @@ def loose_fields(value: bytes | None) -> LooseFields:
         RejectedError: not even the user's id.
     """
     fields = _fields(value or b"")
-    user = bytes(fields.get("user", b""))
+    user = bytes(fields["user"]) if "user" in fields else b""
     try:
-        raw = _object.decode(user)["id"] if user[:1] == b"{" else user
+        raw = bytes(_object.decode(user)["id"]) if user[:1] == b"{" else user
         user_id = _text.decode(raw)
         tenant = _text.decode(fields["tenant"]) if "tenant" in fields else ""
     except (KeyError, msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -298,6 +298,8 @@ class Partition:
             user.use(plan)
             if filling.needed:
                 filling.apply(user.state, user.tallies)
+                if effects.trace is not None:
+                    effects.trace.filled(filling.added, user)
             timers.schedule(user, plan)
             if plan.changed_achievements:
                 backdate(user, plan, at, effects)

@@ -6,12 +6,13 @@ import msgspec
 from msgspec import Raw
 
 from processors.rules.boost_plan import BoostPlan, by_id, split_boosts
+from processors.rules.catalog_views import level_json, system_json
+from processors.rules.texts import to_json
 from schemas.catalog import (
     Achievement,
     Catalog,
     Filter,
     Frequency,
-    Level,
     Metric,
     PointsSystem,
     StreakSettings,
@@ -22,7 +23,6 @@ from schemas.instants import format_instant
 from schemas.numbers import MAX_POINTS, SCALE, format_scaled
 from schemas.outcome import (
     AchievementObject,
-    LevelObject,
     TriggerObject,
     key_values,
 )
@@ -36,11 +36,11 @@ _FILTER_SEPARATOR: Final = "\0"
 class TriggerPlan:
     """A trigger with what firing it needs."""
 
-    __slots__ = ("base", "block", "length", "order", "shown", "threshold", "trigger", "user_filter")
+    __slots__ = ("base", "block", "length", "order", "shown_json", "threshold", "trigger", "user_filter")
 
     def __init__(self, trigger: Trigger, kind: int, created_ms: int, shown: TriggerObject) -> None:
         self.trigger = trigger
-        self.shown = shown
+        self.shown_json = to_json(shown)
         self.base = trigger.points
         self.user_filter = trigger.user_attributes
         self.threshold = trigger.metric_threshold * SCALE
@@ -56,7 +56,8 @@ class TimeTriggerPlan(TriggerPlan):
     __slots__ = ("anchor", "interval", "reference", "steady", "system")
 
     def __init__(self, plan: TriggerPlan, system: "SystemPlan", anchor_ms: int) -> None:
-        self.trigger, self.shown, self.base, self.user_filter = plan.trigger, plan.shown, plan.base, plan.user_filter
+        self.trigger, self.shown_json, self.base = plan.trigger, plan.shown_json, plan.base
+        self.user_filter = plan.user_filter
         self.threshold, self.length, self.block, self.order = plan.threshold, plan.length, plan.block, plan.order
         self.system = system
         self.anchor = anchor_ms
@@ -70,6 +71,8 @@ class SystemPlan:
 
     Attributes:
         boosts: those of everybody, global or by attributes. user_boosts: those of one user each, by user id (P34).
+        level_keys, levels_json: of the levels whose `level_points` rise.
+        shown_json: the beginning of the object that events show, without total and closing brace.
     """
 
     __slots__ = (
@@ -79,11 +82,14 @@ class SystemPlan:
         "by_streak",
         "created_ms",
         "key",
-        "level_objects",
+        "key_json",
+        "level_keys",
         "level_points",
+        "levels_json",
         "limit",
         "on_creation",
-        "reference",
+        "reference_json",
+        "shown_json",
         "system",
         "user_boosts",
     )
@@ -91,7 +97,9 @@ class SystemPlan:
     def __init__(self, system: PointsSystem, created_ms: int) -> None:
         self.system = system
         self.key = system.key
-        self.reference = SystemRef(id=system.id, key=system.key)
+        self.key_json = to_json(system.key)
+        self.reference_json = to_json(SystemRef(id=system.id, key=system.key))
+        self.shown_json = system_json(system)
         self.created_ms = created_ms
         self.limit = MAX_POINTS if system.max_points is None else system.max_points  # P5
         self.boosts, self.user_boosts = split_boosts(
@@ -99,7 +107,8 @@ class SystemPlan:
         )
         self._applicable = {user_id: by_id([*self.boosts, *own]) for user_id, own in self.user_boosts.items()}
         self.level_points = [level.points for level in system.levels]
-        self.level_objects = [_show_level(level) for level in system.levels]
+        self.level_keys = [level.key for level in system.levels]
+        self.levels_json = [level_json(level) for level in system.levels]
         self.on_creation: list[TriggerPlan] = []
         self.by_streak: list[TriggerPlan] = []
         self.by_achievement: dict[str, list[TriggerPlan]] = {}
@@ -125,6 +134,10 @@ class AchievementPlan:
         """Return the object with `achievedAt`."""
         return msgspec.structs.replace(self.shown, achieved_at=achieved_at)
 
+    def show_json(self, achieved_at: str) -> str:
+        """Return the same as JSON."""
+        return to_json(self.show(achieved_at))
+
 
 class CounterPlan:
     """One counter of a metric (C and W of P12): an event filter, and what watches it. `id` keys it in the state."""
@@ -141,11 +154,12 @@ class CounterPlan:
 class MetricPlan:
     """An active metric; the unfiltered counter is the total and always there."""
 
-    __slots__ = ("blocks", "filtered", "id", "key", "total")
+    __slots__ = ("blocks", "filtered", "id_json", "key", "key_json", "total")
 
     def __init__(self, metric: Metric) -> None:
-        self.id = metric.id
+        self.id_json = to_json(metric.id)
         self.key = metric.key
+        self.key_json = to_json(metric.key)
         self.total = CounterPlan(metric.key, ())
         self.filtered: list[CounterPlan] = []
         self.blocks = False  # some trigger of it may refuse the event (P46)
@@ -375,14 +389,3 @@ class Plan:
             created=format_instant(created),
             updated=format_instant(updated),
         )
-
-
-def _show_level(level: Level) -> LevelObject:
-    return LevelObject(
-        id=level.id,
-        key=level.key,
-        name=level.name,
-        description=level.description,
-        badge_url=level.badge_url,
-        points=level.points,
-    )

@@ -3,20 +3,20 @@
 from bisect import bisect_right
 from typing import Final
 
-import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import Raw
 
+from processors.rules import texts
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
 from processors.rules.filters import matches
 from processors.rules.plan import SystemPlan, TriggerPlan
 from processors.rules.trace_points import NoBoost, PointsTrace
+from processors.rules.unset import UNSET
 from processors.rules.user import User
-from schemas.catalog import Boost
-from schemas.derived import Cause, ChangedPoints, LevelChanged, LevelPoints, PointsAwarded, PointsChanged
+from schemas.catalog import Boost, Level
+from schemas.derived import Cause
 from schemas.ids import named_id
 from schemas.instants import DAY_MS, MINUTE_MS, format_day
-from schemas.outcome import Award, BoostObject, LevelObject, PointsEntry, StoredAward
 from schemas.state import Window
 
 THROTTLE_MS: Final = 15 * MINUTE_MS
@@ -27,16 +27,16 @@ MAX_COLLECTED_AWARDS: Final = 100
 
 _MICRO: Final = 10**6
 
-_encode: Final = msgspec.json.Encoder().encode
-_award_decoder: Final = msgspec.json.Decoder(Award)
 
-
-class Firing(msgspec.Struct, frozen=True, gc=False):
+class Firing:
     """A trigger that fires `count` times, and its place in the order of the record (P31, P32)."""
 
-    order: tuple[int, int, int, int, str]
-    trigger: TriggerPlan
-    count: int
+    __slots__ = ("count", "order", "trigger")
+
+    def __init__(self, order: tuple[int, int, int, int, str], trigger: TriggerPlan, count: int) -> None:
+        self.order = order
+        self.trigger = trigger
+        self.count = count
 
 
 Firings = dict[str, list[Firing]]
@@ -48,10 +48,37 @@ def crossed(trigger: TriggerPlan, before: int, after: int) -> int:
     return after // trigger.threshold - before // trigger.threshold
 
 
-def level_of(system: SystemPlan, total: int) -> LevelObject | None:
+class Change:
+    """What one record did in one points system. Levels are numbered from 1, 0 = none; `awards` is not empty."""
+
+    __slots__ = ("added", "awards", "first_trigger", "new_level", "old_level", "system", "total")
+
+    def __init__(self, system: SystemPlan, before: int, total: int, awards: list[str], first_trigger: str) -> None:
+        self.system = system
+        self.total = total
+        self.added = total - before
+        self.awards = awards
+        self.first_trigger = first_trigger
+        self.old_level = _level_number(system, before)
+        self.new_level = _level_number(system, total)
+
+
+def level_of(system: SystemPlan, total: int) -> Level | None:
     """Return the level of a total: the highest threshold reached, None if there is none (P49)."""
-    place = bisect_right(system.level_points, total)
-    return system.level_objects[place - 1] if place else None
+    number = _level_number(system, total)
+    return system.system.levels[number - 1] if number else None
+
+
+def _level_number(system: SystemPlan, total: int) -> int:
+    return bisect_right(system.level_points, total)
+
+
+def _level_key(system: SystemPlan, level: int) -> str | None:
+    return system.level_keys[level - 1] if level else None
+
+
+def _level_json(system: SystemPlan, level: int) -> str:
+    return system.levels_json[level - 1] if level else "null"
 
 
 def pay(
@@ -64,61 +91,60 @@ def pay(
     effects: Effects,
     *,
     due: bool = False,
-) -> dict[str, PointsEntry]:
+) -> str:
     """Apply the firings of one record, or of one time tick (`due`), and emit what follows from them (P43-P55, P86).
 
-    Returns the entries of the affected systems, by key (R5).
+    Returns the entries of the affected systems by key, as the inside of a JSON object of `outcome.PointsEntry` (R5, R7).
 
     Raises:
         RejectedError: out_of_points (P46); the caller undoes the record.
     """
-    entries: dict[str, PointsEntry] = {}
-    changes: list[tuple[SystemPlan, PointsEntry, LevelObject | None]] = []
+    changes: list[Change] = []
+    cause_json = texts.cause(cause.type, effects.cause_json if cause.id is effects.cause else texts.to_json(cause.id))
     for key in sorted(firings) if len(firings) > 1 else firings:
         system = systems[key]
         before = user.state.balances.get(key, 0)
-        awards = _award_all(user, system, firings[key], at_ms, local_day, cause, effects, due)
-        if not awards:
+        change = _award_all(user, system, before, firings[key], at_ms, local_day, cause, cause_json, effects, due)
+        if change is None:
             continue
-        total = user.state.balances[key]
-        old_level, new_level = level_of(system, before), level_of(system, total)
-        entry = _entry(system, total, total - before, UNSET if old_level is new_level else new_level, awards)
-        entries[key] = entry
-        changes.append((system, entry, old_level))
+        changes.append(change)
         if effects.trace is not None:
-            effects.trace.points.balance(system, before, total, old_level, new_level)
-    for system, entry, old_level in changes:
-        _announce(user, system, entry, old_level, at_ms, effects, due)
-    for system, entry, old_level in changes:
-        if entry.level is not UNSET:
-            _emit_level(user, system, entry, old_level, at_ms, effects, due)
-    return entries
+            old, new = level_of(system, before), level_of(system, change.total)
+            effects.trace.points.balance(system, before, change.total, old, new)
+    for change in changes:
+        _announce(user, change, at_ms, effects, due)
+    for change in changes:
+        if change.new_level != change.old_level:
+            _emit_level(user, change, at_ms, effects, due)
+    return ",".join([_entry(change) for change in changes])
 
 
 def _award_all(
     user: User,
     system: SystemPlan,
+    before: int,
     firings: list[Firing],
     at_ms: int,
     local_day: int,
     cause: Cause,
+    cause_json: str,
     effects: Effects,
     due: bool,
-) -> list[Award]:
+) -> Change | None:
     """Apply one system's firings one after the other, each seeing the balance left by the previous one (P33)."""
     if len(firings) > 1:
         firings.sort(key=lambda firing: firing.order)
-    balances = user.state.balances
     trace = effects.trace.points if effects.trace is not None else None
-    awards: list[Award] = []
+    awards: list[str] = []
+    first_trigger = ""
+    balance = before
     for firing in firings:
         trigger = firing.trigger
         base = firing.count * trigger.base
-        balance = balances.get(system.key, 0)
-        boosts: list[BoostObject] | None = None
+        boosts_json = ""
         boosted = base
         if base > 0:
-            boosted, boosts = _boosted(user, system, base, at_ms, local_day, trace)
+            boosted, boosts_json = _boosted(user, system, base, at_ms, local_day, trace)
             amount = min(boosted, max(0, system.limit - balance))  # P44
         else:
             if trigger.block and cause.type == "event" and trigger.threshold and balance + base < 0:
@@ -133,30 +159,31 @@ def _award_all(
             if trace is not None:
                 trace.award(system, trigger, firing.count, base, boosted, balance, amount, None)
             continue  # P47
-        balances[system.key] = balance + amount
+        user.state.balances[system.key] = balance + amount
         award_id = named_id(
             f"{user.state.tenant}\0award\0{user.state.id}\0{cause.id}\0{system.key}\0{trigger.trigger.id}"
         )
         if trace is not None:
             trace.award(system, trigger, firing.count, base, boosted, balance, amount, award_id)
-        award = Award(
-            id=award_id,
-            awarded=amount,
-            date=instant_text(at_ms),
-            total=balance + amount,
-            trigger=trigger.shown,
-            boosts=boosts or UNSET,
-        )
+        award = texts.award(award_id, amount, instant_text(at_ms), balance + amount, trigger.shown_json, boosts_json)
+        first_trigger = first_trigger or trigger.trigger.id
         awards.append(award)
-        _emit_award(system, trigger, award, firing.count, base, local_day, at_ms, cause, effects, due)
-    return awards
+        data = texts.points_awarded(
+            system.reference_json, award, firing.count, base, format_day(local_day), balance + amount, cause_json
+        )
+        balance += amount
+        if due:
+            effects.emit_due("points.awarded", data, at_ms, f"{system.key}\0{trigger.trigger.id}")
+        else:
+            effects.emit("points.awarded", data, at_ms)
+    return Change(system, before, balance, awards, first_trigger) if awards else None
 
 
 def _boosted(
     user: User, system: SystemPlan, base: int, at_ms: int, local_day: int, trace: PointsTrace | None
-) -> tuple[int, list[BoostObject] | None]:
-    """Return base times the applicable boosts, computed exactly and rounded once (P34-P41)."""
-    shown: list[BoostObject] | None = None
+) -> tuple[int, str]:
+    """Return base times the applicable boosts, computed exactly and rounded once (P34-P41), and what shows them."""
+    shown = ""
     product, scale = base, 1
     rounding = "up"
     for plan in system.boosts_of(user.state.id):
@@ -170,10 +197,10 @@ def _boosted(
         scale *= _MICRO
         if boost.rounding == "down" or (boost.rounding == "nearest" and rounding == "up"):
             rounding = boost.rounding  # any down -> down, else any nearest -> nearest, else up (P39)
-        shown = shown or []
-        shown.append(plan.shown(local_day, at_ms // DAY_MS))
-    if shown is None:
-        return base, None
+        one = plan.shown_json(local_day, at_ms // DAY_MS)
+        shown = f"{shown},{one}" if shown else one
+    if not shown:
+        return base, ""
     if trace is not None:
         trace.product(product, scale, rounding)
     if rounding == "down":
@@ -192,153 +219,71 @@ def _why_not(boost: Boost, user: User, local_day: int) -> NoBoost | None:
     return None if matches(boost.user_attributes, user.state.attributes) else "user_filter"
 
 
-def _entry(
-    system: SystemPlan, total: int, added: int, level: LevelObject | None | UnsetType, awards: list[Award]
-) -> PointsEntry:
-    catalog = system.system
-    return PointsEntry(
-        id=catalog.id,
-        key=catalog.key,
-        name=catalog.name,
-        description=catalog.description,
-        badge_url=catalog.badge_url,
-        max_points=catalog.max_points,
-        total=total,
-        added=added,
-        level=level,
-        awards=awards,
-    )
+def _entry(change: Change) -> str:
+    system = change.system
+    moved = change.new_level != change.old_level
+    level = _level_json(system, change.new_level) if moved else None
+    entry = texts.points_entry(system.shown_json, change.total, change.added, level, ",".join(change.awards))
+    return f"{system.key_json}:{entry}"
 
 
-def _emit_award(
-    system: SystemPlan,
-    trigger: TriggerPlan,
-    award: Award,
-    count: int,
-    base: int,
-    local_day: int,
-    at_ms: int,
-    cause: Cause,
-    effects: Effects,
-    due: bool,
-) -> None:
-    stored = StoredAward(
-        id=award.id,
-        awarded=award.awarded,
-        date=award.date,
-        total=award.total,
-        trigger=award.trigger,
-        boosts=award.boosts,
-        count=count,
-        base=base,
-        local_date=format_day(local_day),
-    )
-    data = PointsAwarded(points_system=system.reference, award=stored, total=award.total, cause=cause)
-    if due:
-        effects.emit_due("points.awarded", data, at_ms, f"{system.key}\0{trigger.trigger.id}")
-    else:
-        effects.emit("points.awarded", data, at_ms)
-
-
-def _emit_level(
-    user: User,
-    system: SystemPlan,
-    entry: PointsEntry,
-    old_level: LevelObject | None,
-    at_ms: int,
-    effects: Effects,
-    due: bool,
-) -> None:
+def _emit_level(user: User, change: Change, at_ms: int, effects: Effects, due: bool) -> None:
     """Emit `points.level_changed` (P55)."""
-    new_level = entry.level
-    data = LevelChanged(
-        user=user.shown(),
-        points=LevelPoints(
-            id=entry.id,
-            key=entry.key,
-            name=entry.name,
-            description=entry.description,
-            badge_url=entry.badge_url,
-            max_points=entry.max_points,
-            total=entry.total,
-        ),
-        previous_level=old_level,
-        new_level=None if new_level is UNSET else new_level,
-    )
+    system = change.system
+    old, new = _level_json(system, change.old_level), _level_json(system, change.new_level)
+    data = texts.level_changed(user.shown_json(), system.shown_json, change.total, old, new)
     if due:
-        effects.emit_due("points.level_changed", data, at_ms, f"{system.key}\0{cause_of(entry)}")
+        effects.emit_due("points.level_changed", data, at_ms, f"{system.key}\0{change.first_trigger}")
     else:
         effects.emit("points.level_changed", data, at_ms)
 
 
-def cause_of(entry: PointsEntry) -> str:
-    """Return the trigger id that names a tick's effect: a tick has one award."""
-    return entry.awards[0].trigger.id
-
-
-def _announce(
-    user: User,
-    system: SystemPlan,
-    entry: PointsEntry,
-    old_level: LevelObject | None,
-    at_ms: int,
-    effects: Effects,
-    due: bool,
-) -> None:
+def _announce(user: User, change: Change, at_ms: int, effects: Effects, due: bool) -> None:
     """Emit `points.changed` or collect it for the end of the throttle window (P85, E7, L32).
 
-    Windows run on append times; a tick's window on its due instant.
+    Windows run on append times; a tick's window on its due instant, named by its trigger: a tick has one award.
     """
+    system = change.system
     now = at_ms if due else effects.at
     window = user.state.windows.get(system.key)
     if window is None:
-        window = user.state.windows[system.key] = Window(until=now, level=old_level.key if old_level else None)
-    window.added += entry.added
+        window = user.state.windows[system.key] = Window(until=now, level=_level_key(system, change.old_level))
+    window.added += change.added
+    entity = change.first_trigger if due else None
     if now >= window.until and not window.awards:
-        _emit_changed(user, system, window, entry.awards, at_ms, effects, cause_of(entry) if due else None)
+        _emit_changed(user, system, window, ",".join(change.awards), at_ms, effects, entity)
         window.until = now + THROTTLE_MS
         if effects.trace is not None:
-            effects.trace.points.notice(system, "sent", entry.added, len(entry.awards), window.until)
+            effects.trace.points.notice(system, "sent", change.added, len(change.awards), window.until)
         return
     user.due = UNSET
-    window.awards.extend(Raw(_encode(award)) for award in entry.awards)
+    window.awards.extend([Raw(award.encode()) for award in change.awards])
     full = len(window.awards) > MAX_COLLECTED_AWARDS
     if effects.trace is not None:
         effects.trace.points.notice(system, "full" if full else "held", window.added, len(window.awards), window.until)
     if full:
-        awards = [_award_decoder.decode(raw) for raw in window.awards]
-        _emit_changed(user, system, window, awards, at_ms, effects, cause_of(entry) if due else None)
+        _emit_changed(user, system, window, _collected(window), at_ms, effects, entity)
         window.until = now + THROTTLE_MS
+
+
+def _collected(window: Window) -> str:
+    return b",".join(window.awards).decode()
 
 
 def _emit_changed(
     user: User,
     system: SystemPlan,
     window: Window,
-    awards: list[Award],
+    awards_json: str,
     at_ms: int,
     effects: Effects,
     due_entity: str | None,
 ) -> None:
-    catalog = system.system
     total = user.state.balances.get(system.key, 0)
-    level = level_of(system, total)
-    level_key = level.key if level else None
-    data = PointsChanged(
-        user=user.shown(),
-        points=ChangedPoints(
-            id=catalog.id,
-            key=catalog.key,
-            name=catalog.name,
-            description=catalog.description,
-            badge_url=catalog.badge_url,
-            max_points=catalog.max_points,
-            total=total,
-            added=window.added,
-            awards=awards,
-            level=UNSET if level_key == window.level else level,
-        ),
-    )
+    level = _level_number(system, total)
+    level_key = _level_key(system, level)
+    level_json = None if level_key == window.level else _level_json(system, level)
+    data = texts.points_changed(user.shown_json(), system.shown_json, total, window.added, awards_json, level_json)
     window.level, window.added, window.awards = level_key, 0, []
     if due_entity is None:
         effects.emit("points.changed", data, at_ms)
@@ -351,7 +296,6 @@ def close_window(user: User, system: SystemPlan, effects: Effects, ended: int) -
     window = user.state.windows[system.key]
     if effects.trace is not None:
         effects.trace.points.window(system, ended, window.added, len(window.awards))
-    awards = [_award_decoder.decode(raw) for raw in window.awards]
-    _emit_changed(user, system, window, awards, ended, effects, "window")
+    _emit_changed(user, system, window, _collected(window), ended, effects, "window")
     window.until = ended + THROTTLE_MS
     user.due = UNSET

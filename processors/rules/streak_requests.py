@@ -10,9 +10,10 @@ from processors.rules.errors import RejectedError
 from processors.rules.periods import period_start
 from processors.rules.plan import Plan
 from processors.rules.streak_views import changed
+from processors.rules.texts import streak_lost
 from processors.rules.user import User
 from schemas.catalog import FREQUENCIES
-from schemas.derived import Meta, StreakLost, StreakRestored
+from schemas.derived import Meta, StreakRestored
 from schemas.instants import format_day, from_date, parse_day, to_date
 from schemas.numbers import NotANumberError, ValueOutOfRangeError, parse_scaled
 from schemas.records import PauseStreak, Preferences
@@ -52,7 +53,7 @@ def pause(user: User, record: PauseStreak, append_ms: int) -> Refusal | None:
     if len(others) >= MAX_PAUSES:
         return "error", f"the user has {MAX_PAUSES} pauses already; delete some"
     user.state.pauses = sorted([*others, Pause(record.id, start, end)], key=lambda known: (known.start, known.id))
-    user.streak = None
+    user.streak_json = ""
     return None
 
 
@@ -62,7 +63,7 @@ def unpause(user: User, pause_id: str) -> Refusal | None:
     if len(others) == len(user.state.pauses):
         return "error", "Streak pause not found by ID"
     user.state.pauses = others
-    user.streak = None
+    user.streak_json = ""
     return None
 
 
@@ -80,6 +81,8 @@ def restore(user: User, plan: Plan, at_ms: int, append_ms: int, effects: Effects
     longest = max((row.length for row in rows), default=0)
     if longest <= chain.length:
         return "warning", "No streak to restore"
+    if effects.trace is not None:
+        effects.trace.streak(plan, plan.frequency, chain.start, "restore", chain.length, longest)
     chain.length = longest
     chain.started = next(row.started for row in reversed(rows) if row.length == longest)
     chain.extended_at = chain.increased_at
@@ -114,10 +117,12 @@ def reset(user: User, plan: Plan, at_ms: int, append_ms: int, effects: Effects) 
         chain.settled = None  # S70
         if not before:
             continue  # a reset at length 0 is silent (C14)
+        if effects.trace is not None:
+            effects.trace.streak(plan, frequency, chain.start, "reset", before, 0)
         chain.length, chain.started, chain.extended_at, chain.reset = 0, None, None, True
         if frequency == plan.frequency:
             meta = Meta(frequency=frequency, cause="admin", reason="reset", period_start=format_day(chain.start))
-            effects.emit("streak.lost", StreakLost(user=user.shown(), length=before), at_ms, meta)
+            effects.emit("streak.lost", streak_lost(user.shown_json(), before), at_ms, meta)
         effects.emit("streak.changed", changed(chain, frequency), at_ms)
     user.streaks_changed()
     return None

@@ -4,12 +4,12 @@ from typing import Final, Literal
 
 from msgspec import UNSET
 
+from processors.rules import texts
 from processors.rules.effects import instant_text
 from processors.rules.periods import next_start, period_start, weekday
 from processors.rules.plan import Plan
 from processors.rules.user import User
 from schemas.catalog import FREQUENCIES, Frequency
-from schemas.derived import StreakChanged, StreakPeriod
 from schemas.instants import format_day
 from schemas.outcome import PauseObject, ReadStreak, StreakObject, StreakRow
 from schemas.state import USED_FREEZE, USED_PAUSE, Chain
@@ -27,43 +27,53 @@ def days_off(user: User, plan: Plan) -> tuple[int, ...] | list[int]:
     return settings.days_off if personal is None else personal
 
 
-def row(frequency: Frequency, start: int, length: int, outcome: Outcome) -> StreakPeriod:
-    """Return a settled row (S93)."""
-    return StreakPeriod(
-        frequency=frequency,
-        period_start=format_day(start),
-        period_end=format_day(next_start(frequency, start) - 1),
-        length=length,
-        outcome=outcome,
-        used_freeze=outcome == "frozen",
-        used_pause=outcome == "paused",
-        day_off=outcome == "day_off",
-        bridged=outcome == "bridged",
+def row(frequency: Frequency, start: int, length: int, outcome: Outcome) -> str:
+    """Return a settled row, JSON of `derived.StreakPeriod` (S93)."""
+    end = format_day(next_start(frequency, start) - 1)
+    return texts.streak_period(frequency, format_day(start), end, length, outcome)
+
+
+def changed(chain: Chain, frequency: Frequency) -> str:
+    """Return a chain as `streak.changed` tells it, JSON of `derived.StreakChanged` (C40)."""
+    started, extended_at, longest_at = chain.started, chain.extended_at, chain.longest_at
+    return texts.streak_changed(
+        frequency,
+        chain.length,
+        None if started is None else format_day(started),
+        None if extended_at is None else instant_text(extended_at),
+        format_day(chain.start),
+        format_day(next_start(frequency, chain.start) - 1),
+        chain.met,
+        chain.longest,
+        None if longest_at is None else instant_text(longest_at),
     )
 
 
-def changed(chain: Chain, frequency: Frequency) -> StreakChanged:
-    """Return a chain as `streak.changed` tells it (C40)."""
-    return StreakChanged(
-        frequency=frequency,
-        length=chain.length,
-        started=None if chain.started is None else format_day(chain.started),
-        extended=None if chain.extended_at is None else instant_text(chain.extended_at),
-        period_start=format_day(chain.start),
-        period_end=format_day(next_start(frequency, chain.start) - 1),
-        met=chain.met,
-        longest=chain.longest,
-        longest_at=None if chain.longest_at is None else instant_text(chain.longest_at),
-    )
-
-
-def answer(user: User, plan: Plan, *, extended: bool) -> StreakObject:
-    """Return the streak object for an outcome; the usual one, not extended, is kept until the chains change."""
+def answer(user: User, plan: Plan, *, extended: bool) -> str:
+    """Return the streak object that answers an event, as JSON; the usual one, not extended, is kept until the chains change."""
     if extended:
-        return show_streak(user, plan, extended=True)
-    if user.streak is None:
-        user.streak = show_streak(user, plan, extended=False)
-    return user.streak
+        return _streak_json(user, plan, extended=True)
+    if not user.streak_json:
+        user.streak_json = _streak_json(user, plan, extended=False)
+    return user.streak_json
+
+
+def _streak_json(user: User, plan: Plan, *, extended: bool) -> str:
+    """Return `show_streak` as JSON."""
+    frequency, state = plan.frequency, user.state
+    chain = state.chains[FREQUENCIES.index(frequency)] if state.chains else None
+    if plan.streak.freezes is not None or chain is None or not chain.length:
+        return texts.to_json(show_streak(user, plan, extended=extended))
+    started, start = chain.started, chain.start
+    return texts.streak_object(
+        chain.length,
+        frequency,
+        None if started is None else format_day(started),
+        format_day(start),
+        format_day(next_start(frequency, start) - 1),
+        format_day(_expires(user, plan, chain)),
+        extended=extended,
+    )
 
 
 def show_streak(user: User, plan: Plan, *, extended: bool, read: bool = False) -> StreakObject:

@@ -16,7 +16,7 @@ import msgspec
 
 from processors.rules.filters import matches
 from processors.rules.plan import CounterPlan, Plan
-from schemas.state import Counter, UserState
+from schemas.state import Counter, StoredTallies, UserState
 
 MAX_TALLY_BYTES: Final = 65_536
 """Size of one user's tallies, as stored; beyond it new sets of attributes are not remembered."""
@@ -28,18 +28,11 @@ _KNOWN_TEXTS: Final = 16_384
 """Sets of attributes whose texts, and matches at a switch, are remembered: users share most of them."""
 
 _Blocks = list[dict[str, int]]
-"""Sums by attribute text; blocks of alternating sign, no sum is 0, no block empty."""
-
-
-class _Stored(msgspec.Struct, array_like=True, gc=False):
-    """Tallies in the changelog: blocks by metric key, and the size they count for."""
-
-    size: int
-    metrics: dict[str, _Blocks]
+"""See StoredTallies."""
 
 
 _encode: Final = msgspec.json.Encoder().encode
-_decoder: Final = msgspec.json.Decoder(_Stored)
+_decoder: Final = msgspec.json.Decoder(StoredTallies)
 
 
 def attribute_text(attributes: dict[str, str]) -> str:
@@ -98,7 +91,7 @@ class Tallies:
         """Return the stored form."""
         if self._stored is not None:
             return self._stored
-        return _encode(_Stored(self._size, self._metrics))
+        return _encode(StoredTallies(self._size, self._metrics))
 
     def add(self, metric: str, attributes: dict[str, str], value: int) -> bool:
         """Count an event of a metric, its scaled value; return False if there was no room for it."""
@@ -206,6 +199,11 @@ class Filling:
     def needed(self) -> bool:
         """Tell whether the switch changes any counter."""
         return self._needed
+
+    @property
+    def added(self) -> list[CounterPlan]:
+        """The counters of the filters that are new."""
+        return [counter for added in self._added.values() for counter in added]
 
     def apply(self, state: UserState, tallies: Tallies | None) -> None:
         """Bring a user's counters in line with the new plan: drop those of no filter, fill the new ones (P12, P18)."""

@@ -20,6 +20,7 @@ from schemas.trace import (
     AnyStep,
     CatalogStep,
     CounterStep,
+    FilledStep,
     FreezeStep,
     LocalDateStep,
     MessageOutcome,
@@ -31,6 +32,7 @@ from schemas.trace import (
     RecordStep,
     RepeatStep,
     SettledStep,
+    StreakCause,
     StreakStep,
     TriggerStep,
     UserStep,
@@ -50,6 +52,7 @@ _ACHIEVEMENT_RULES: Final = {
     "api": ("A12",),
     "anniversary": ("A31",),
 }
+_STREAK_RULES: Final = {"late_event": ("S66", "S96"), "restore": ("S72", "S73", "S74"), "reset": ("S75",)}
 _SETTLEMENT_RULES: Final = {
     "met": ("S22",),
     "reset": ("S22", "S75"),
@@ -170,6 +173,20 @@ class Trace:
             )
         )
 
+    def filled(self, plans: list[CounterPlan], user: User) -> None:
+        """The counters of new filters were filled."""
+        for plan in plans:
+            counter = user.state.counters.get(plan.id, Counter())
+            self.steps.append(
+                FilledStep(
+                    rules=("P12", "P18", "D-25"),
+                    metric=_metric_of(plan),
+                    filter=dict(plan.filter),
+                    total=exact(counter.total),
+                    mark=exact(counter.high),
+                )
+            )
+
     def passed_over(self, plan: CounterPlan, attributes: dict[str, str]) -> None:
         """An event does not match a counter's filter."""
         self.steps.append(
@@ -264,12 +281,12 @@ class Trace:
         plan: Plan,
         frequency: Frequency,
         start: int,
-        cause: Literal["event", "late_event"],
+        cause: StreakCause,
         before: int,
         after: int,
     ) -> None:
-        """A chain grew by an event."""
-        rules = ("S66", "S96") if cause == "late_event" else ("S19",) if before == 0 else ("S20",)
+        """A chain grew by an event, or a request moved it."""
+        rules = _STREAK_RULES[cause] if cause != "event" else ("S20",) if before else ("S19",)
         self.steps.append(
             StreakStep(
                 rules=rules,

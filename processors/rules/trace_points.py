@@ -6,10 +6,9 @@ from typing import Literal
 from processors.rules.filters import lacking
 from processors.rules.plan import SystemPlan, TimeTriggerPlan, TriggerPlan
 from processors.rules.user import User
-from schemas.catalog import Boost
+from schemas.catalog import Boost, Level
 from schemas.instants import format_day, format_instant
 from schemas.numbers import exact
-from schemas.outcome import LevelObject
 from schemas.trace import AnyStep, AwardStep, BalanceStep, BoostStep, NoticeStep, TickStep, WindowStep
 
 NoBoost = Literal["not_begun", "over", "user_filter"]
@@ -98,9 +97,7 @@ class PointsTrace:
         )
         self._boosts, self._product, self._rounding = [], None, None
 
-    def balance(
-        self, system: SystemPlan, before: int, after: int, old: LevelObject | None, new: LevelObject | None
-    ) -> None:
+    def balance(self, system: SystemPlan, before: int, after: int, old: Level | None, new: Level | None) -> None:
         """All awards of a system are made."""
         self._steps.append(
             BalanceStep(

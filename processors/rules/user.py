@@ -3,15 +3,17 @@
 from hashlib import sha256
 from typing import Final
 
-from msgspec import UNSET, UnsetType
+from msgspec import UnsetType
 
 from processors.rules.errors import RejectedError
 from processors.rules.filters import undeclared
 from processors.rules.plan import AchievementPlan, Plan
 from processors.rules.tallies import Tallies
+from processors.rules.texts import to_json
+from processors.rules.unset import UNSET
 from processors.rules.zones import Zone, find_zone, zone_of
 from schemas.instants import format_day, format_instant, parse_day, parse_instant
-from schemas.outcome import StreakObject, UserObject
+from schemas.outcome import UserObject
 from schemas.records import UserInput
 from schemas.state import Row, UserState
 
@@ -32,7 +34,9 @@ class User:
         goals: what meets a period for this user, and whether all are needed (S12, S79); None = not known.
         history: per chain the settled rows with a length that restore may look back on, oldest first (S72).
         tallies: of the events with attributes; None = there were none (P12).
-        streak: the streak object as the last event showed it, not extended; None = not known.
+        streak_json: JSON of the streak object as an event that does not extend the streak shows it; empty = not known.
+        sender_json: who it is about, as envelopes say it: tenant, environment, user; empty = not known.
+        name_json: the same for outcomes, without environment.
         composites: those whose prerequisites are complete but which wait for their user filter; None = not known.
         anniversary: first instant and day of the next anniversary to complete on; UNSET = not known, None = none.
         message: instant and kind of the next message due; UNSET = not known, None = none.
@@ -43,6 +47,7 @@ class User:
 
     __slots__ = (
         "_shown",
+        "_shown_json",
         "active_until",
         "anniversary",
         "composites",
@@ -54,13 +59,15 @@ class User:
         "key",
         "message",
         "missed_anniversaries",
+        "name_json",
         "pending",
         "plan",
         "recap_from",
         "recap_until",
+        "sender_json",
         "settlement",
         "state",
-        "streak",
+        "streak_json",
         "tallies",
         "zone",
     )
@@ -84,9 +91,12 @@ class User:
         self.goals: tuple[list[tuple[str, int]], bool] | None = None
         self.history: list[list[Row]] = [[], [], []]
         self.history_changed = False
+        self.streak_json = ""
+        self.sender_json = ""
+        self.name_json = ""
         self.tallies: Tallies | None = None
-        self.streak: StreakObject | None = None
         self._shown: UserObject | None = None
+        self._shown_json = ""
 
     def use(self, plan: Plan) -> None:
         """Drop what was derived from another plan."""
@@ -103,14 +113,14 @@ class User:
     def due_changed(self) -> None:
         """Drop what is known of what is due next, and what shows freezes."""
         self.due = UNSET
-        self.streak = None
+        self.streak_json = ""
 
     def streaks_changed(self) -> None:
         """Drop what was derived from the streak chains."""
         self.message = UNSET
         self.settlement = UNSET
         self.due = UNSET
-        self.streak = None
+        self.streak_json = ""
 
     def messages_changed(self) -> None:
         """Drop what is known of the messages to come."""
@@ -125,7 +135,7 @@ class User:
 
     def changed(self) -> None:
         """Drop what was derived from profile fields."""
-        self._shown = None
+        self._shown, self._shown_json = None, ""
         self.zone = zone_of(self.state.tz)
         self.recap_from = self.recap_until = 0
         self.anniversaries_changed()
@@ -149,6 +159,12 @@ class User:
                 updated=format_instant(state.updated),
             )
         return self._shown
+
+    def shown_json(self) -> str:
+        """Return `shown` as JSON text."""
+        if not self._shown_json:
+            self._shown_json = to_json(self.shown())
+        return self._shown_json
 
 
 def in_control_group(tenant: str, user_id: str, ratio_percent: int) -> bool:

@@ -5,9 +5,9 @@ from collections import Counter as Tally
 from typing import Final
 
 import msgspec
-from msgspec import UNSET
+from msgspec import Raw
 
-from processors.rules import apply, calls, messages, streaks, timers
+from processors.rules import apply, calls, messages, streaks, texts, timers
 from processors.rules.decode import loose_fields
 from processors.rules.effects import Effects, MakeEffects, instant_text, shown_instant
 from processors.rules.errors import RejectedError
@@ -16,6 +16,7 @@ from processors.rules.plan import Plan
 from processors.rules.refusal import rejected
 from processors.rules.settings import FoldSettings
 from processors.rules.store import UserStore
+from processors.rules.unset import UNSET
 from processors.rules.user import User, check_user
 from schemas.emission import Emission
 from schemas.instants import EARLIEST_MS, LATEST_MS, to_ms
@@ -39,9 +40,10 @@ _TYPE_NAMES: Final[dict[type[InputRecord], str]] = {
 _POSITION: Final = re.compile(r"-\d+-\d+", re.ASCII)
 
 _encode: Final = msgspec.json.Encoder().encode
+_Emission: Final = Emission  # a name of this module: compiled code need not look it up
 
 
-class _Request(msgspec.Struct, gc=False):
+class _Request:
     """A user's record on its way.
 
     Attributes:
@@ -50,15 +52,29 @@ class _Request(msgspec.Struct, gc=False):
         live: whether the partition has had a tick.
     """
 
-    record: LogRecord
-    decoded: UserRecord
-    key: bytes
-    event_id: str
-    remembered: bytes
-    occurred: int
-    append: int
-    at: int
-    live: bool
+    __slots__ = ("append", "at", "decoded", "event_id", "key", "live", "occurred", "record", "remembered")
+
+    def __init__(
+        self,
+        record: LogRecord,
+        decoded: UserRecord,
+        key: bytes,
+        event_id: str,
+        remembered: bytes,
+        occurred: int,
+        append: int,
+        *,
+        live: bool,
+    ) -> None:
+        self.record = record
+        self.decoded = decoded
+        self.key = key
+        self.event_id = event_id
+        self.remembered = remembered
+        self.occurred = occurred
+        self.append = append
+        self.at = min(occurred, append)
+        self.live = live
 
 
 class UserRecords:
@@ -105,9 +121,7 @@ class UserRecords:
         if tick is not None and tick > append:
             append = tick
         occurred = record.timestamp_ms if decoded.occurred_at is UNSET else to_ms(decoded.occurred_at)
-        request = _Request(
-            record, decoded, key, event_id, remembered, occurred, append, min(occurred, append), tick is not None
-        )
+        request = _Request(record, decoded, key, event_id, remembered, occurred, append, live=tick is not None)
         try:
             if not EARLIEST_MS <= occurred <= LATEST_MS or (
                 own_id and (event_id.startswith(self._settings.topic) or "\0" in event_id)
@@ -200,7 +214,19 @@ class UserRecords:
         if not applied.tallied:
             self._counters["forgotten_tallies"] += 1
         self._counters["applied"] += 1
-        self._answer(request, out, applied, None)
+        if checked is None:
+            self._answer(request, out, applied, None)
+            return True
+        text = texts.outcome_record(
+            effects.cause_json,
+            user.name_json,
+            checked.metric.key_json,
+            shown_instant(request.occurred),
+            instant_text(at),
+            applied.status,
+            applied.outcome,
+        )
+        out.append(_Emission(OUTCOMES, key, text.encode()))
         return True
 
     def _carry_out(
@@ -233,7 +259,7 @@ class UserRecords:
         """Report a refused record on both topics (C34); it leaves no trace in state (T10)."""
         self._counters[f"rejected.{error.reason}"] += 1
         out.append(rejected(request.record, self._settings.topic, error))
-        self._answer(request, out, apply.Applied(error.status, None), error.reason)
+        self._answer(request, out, apply.Applied(error.status, ""), error.reason)
 
     def _answer(self, request: _Request, out: list[Emission], applied: apply.Applied, reason: str | None) -> None:
         """Emit the outcome record (X12)."""
@@ -248,7 +274,7 @@ class UserRecords:
             effective_at=UNSET if reason is not None else instant_text(request.at),
             status=applied.status,
             reason=UNSET if reason is None else reason,
-            outcome=UNSET if applied.outcome is None else applied.outcome,
+            outcome=Raw(applied.outcome.encode()) if applied.outcome else UNSET,
             issues=applied.issues,
         )
         out.append(Emission(OUTCOMES, request.key, _encode(data)))

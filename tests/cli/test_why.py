@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from deploy.why import effects, words
+from schemas.topics import TOPIC_OF_TYPE
+from schemas.trace import AnyStep
 from tests.cli.conftest import CATALOG, Plaudit
 from tests.cli.test_simulate import Lines
 
@@ -190,6 +193,29 @@ def test_an_award_of_time_shows_the_instant_and_what_carried_it_out(
     assert kinds.index("time_trigger") < kinds.index("record")
 
 
+def test_a_notice_about_a_boost_of_everybody_is_nobodys(plaudit: Plaudit, tmp_path: Path, lines: Lines) -> None:
+    path = tmp_path / "later.yaml"
+    path.write_text(BOOSTED.replace("2025-03-01", "2025-03-05"))
+    tick = {"type": "tick", "at": "2025-03-06T00:00:00Z", "timestamp": "2025-03-06T00:00:00Z"}
+    records = lines([event(1, "2025-03-01T10:00:00Z"), tick])
+    events = plaudit("simulate", "--catalog", path, "--records", records).events
+    (notice,) = [one for one in events if one["type"] == "points.boost_started"]
+    answer = Why(plaudit, path, records)(notice["id"])
+    assert (answer["user"], answer["before"], answer["due"]) == (None, None, "2025-03-04T10:00:00.000Z")
+    assert answer["record"]["type"] == "tick"
+    assert answer["sentence"].startswith("the account: points.boost_started, xp spring x 1.5; due by time alone")
+
+
+def test_users_of_tenants_are_told_apart(plaudit: Plaudit, boosted: Path, lines: Lines) -> None:
+    records = [{**event(10, "2025-03-01T10:00:00Z", eventId="e"), "tenant": tenant} for tenant in ("acme", "bits")]
+    why = Why(plaudit, boosted, lines(records))
+    code, message = why.fails("e")
+    assert (code, "'18' of tenant 'acme', '18' of tenant 'bits'" in message) == (2, True)
+    answer = why("e", "--tenant", "bits")
+    assert (answer["tenant"], answer["user"], answer["record"]["offset"]) == ("bits", "18", 1)
+    assert why("e", "--tenant", "acme", "--user", "18")["record"]["offset"] == 0
+
+
 def test_other_users_and_partitions_change_nothing(plaudit: Plaudit, boosted: Path, lines: Lines) -> None:
     alone = [event(7, f"2025-03-01T{hour:02d}:00:00Z", eventId=f"e{hour}") for hour in range(10, 20)]
     crowd: list[Json] = []
@@ -232,3 +258,8 @@ def test_the_page_of_refused_skipped_and_unreadable_records(plaudit: Plaudit, bo
     page = why.page("plaudit.events-0-6")
     assert page.startswith("Refused, malformed: ")
     assert "payload    {no json" in page
+
+
+def test_every_kind_of_step_and_of_derived_event_has_words() -> None:
+    assert set(words._STEPS) == set(get_args(AnyStep))
+    assert set(effects._SHORT) == set(TOPIC_OF_TYPE)

@@ -159,6 +159,13 @@ def test_the_clock_ticks_once_the_history_is_loaded(up: Up) -> None:
     assert [tick["type"] for tick in ticks] == ["tick"] * PARTITIONS
 
 
+def test_replay_finds_a_running_installation_equal(up: Up) -> None:
+    done = up.command("replay", "--check")
+    assert done.code == 0, done.out + done.err
+    assert done.out.splitlines()[-1].startswith("equal")
+    assert "plaudit.outcomes" in done.out
+
+
 def test_ctrl_c_ends_everything_in_order(up: Up, ups: Ups) -> None:
     running: Running = up.running
     assert len(processes_of(up.command.home)) >= 5  # itself, worker, sink, the servers

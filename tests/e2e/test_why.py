@@ -1,11 +1,14 @@
 """`plaudit why` on the sample's installation: what is derived again is what the tables hold."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from tests.e2e.conftest import Up
 
 Json = dict[str, Any]
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "why.md"
 
 COLUMNS = "user_id, award_id, system_key, trigger_id, awarded, total_after, count, base, boosts, cause_type, cause_id"
 
@@ -64,3 +67,10 @@ def test_an_id_that_nothing_has_ends_with_exit_code_4(up: Up) -> None:
     done = up.command("why", "nothing-has-it")
     assert (done.code, done.out) == (4, "")
     assert "nothing has the id 'nothing-has-it'" in done.err
+
+
+def test_the_page_in_the_docs_is_what_is_printed(up: Up) -> None:
+    call, _, quoted = PAGE.read_text().partition("$ .venv/bin/plaudit why ")[2].partition("\n")
+    done = up.command("why", call)
+    assert (done.code, done.err) == (0, "")
+    assert quoted.startswith(f"{done.out}```\n")

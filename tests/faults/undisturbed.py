@@ -67,6 +67,8 @@ async def assert_undisturbed(arena: Arena) -> None:
     assert arena.skipped == [0.0] * len(arena.skipped)
     await _assert_topics(arena, fold)
     _assert_tables(arena, fold)
+    checked = await asyncio.to_thread(arena.command, "replay", "--check")
+    assert checked.code == 0, checked.out + checked.err
 
 
 async def _assert_topics(arena: Arena, fold: Fold) -> None:

@@ -160,14 +160,12 @@ class Oracle:
                     made = award_all(self.versions, person, [(name[0], trigger, 1)], at, ("time", at))
                     effects += show(self.versions, person, made, at, at)
             else:
-                del person.windows[what]
-                if person.unsent.get(what):
-                    effects.append(send_changed(self.versions, person, what, at))
+                effects.append(send_changed(self.versions, person, what, at))
 
     def due(self, person: Person) -> list[tuple[int, int, int, Any]]:
         """What comes next: (instant, 0 = end of a window or 1 = tick, place, what)."""
         found: list[tuple[int, int, int, Any]] = []
-        for place, key in enumerate(sorted(person.windows)):
+        for place, key in enumerate(sorted(person.unsent)):
             found.append((person.windows[key], 0, place, key))
         for place, (system, trigger) in enumerate(self.versions.time_triggers()):
             anchor = max(person.created, self.versions.activated(system["key"], trigger["id"]))

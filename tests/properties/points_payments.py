@@ -103,7 +103,7 @@ def show(versions: Versions, person: Person, made: list[Award], at: int, now: in
     keys = sorted({one.system for one in made}, key=by_bytes)
     for key in keys:
         person.unsent.setdefault(key, []).extend(one for one in made if one.system == key)
-        if key not in person.windows or len(person.unsent[key]) > COLLECTED:
+        if now >= person.windows.get(key, now) or len(person.unsent[key]) > COLLECTED:
             effects.append(send_changed(versions, person, key, now))
     for key in keys:
         total = person.balance(key)

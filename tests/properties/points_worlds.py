@@ -29,7 +29,6 @@ EVENT_FILTERS: tuple[Json, ...] = ({}, {}, {}, {"a": "x"}, {"a": "y"}, {"a": "x"
 USER_FILTERS: tuple[Json, ...] = ({}, {}, {}, {}, {}, {"p": "pro"}, {"p": "free"}, {"p": "pro", "q": "1"})
 _TEXTS = "1 2 3 5 12 4 1.5 0 0.5 2.5 -1 -4 7.123456789 0.0000000005 -2.0000000015 1000000000000 1000000000001"
 VALUES = tuple(Decimal(text) for text in _TEXTS.split())
-DATES = ("2025-03-27", "2025-03-28", "2025-03-29", "2025-03-30", "2025-03-31", "2025-04-01", "2025-04-03")
 GAPS = (0, SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 15 * MINUTE - 1, 15 * MINUTE, HOUR, 3 * HOUR, 7 * HOUR, DAY)
 
 EMPTY: Json = {
@@ -81,22 +80,30 @@ def triggers(identity: st.SearchStrategy[str]) -> st.SearchStrategy[Json]:
     )
 
 
+_windows = ("28/", "27/", "28/30", "27/29", "27/28", "28/28", "29/29", "29/", "30/")
+"""First and last days of boosts, days of March; histories begin on the 28th and seldom last longer than two days."""
+
+
+def _boost(fields: Json) -> Json:
+    first, last = fields.pop("days").split("/")
+    window = {"start": f"2025-03-{first}"} | ({"end": f"2025-03-{last}"} if last else {})
+    return {**fields, **window}
+
+
+_rates = pick([Decimal(text) for text in ["2", "1.5", "0.5", "1.15", "0.333333", "3", "0.01"]])
 boosts = objects(
     {
         "id": pick(["b1", "b2", "b3"]),
-        "multiplier": pick([Decimal(v) for v in ["2", "1.5", "0.5", "1.15", "0.333333", "3", "0.01"]]),
-        "start": pick(DATES[:5]),
+        "multiplier": _rates,
+        "days": pick(_windows),
         "enabled": pick([True, True, False]),
     },
-    {
-        "end": pick(DATES[4:]),
-        "rounding": pick(["down", "up", "nearest"]),
-        "userAttributes": user_filters,
-    },
-)
+    {"rounding": pick(["down", "up", "nearest"]), "userAttributes": user_filters},
+).map(_boost)
 of_user = st.tuples(boosts, pick(USERS)).map(
     lambda pair: {**{k: v for k, v in pair[0].items() if k != "userAttributes"}, "userId": pair[1]}
 )
+any_boost = weighted((4, boosts), (1, of_user))
 levels = st.lists(pick([0, 3, 5, 10, 25, 60]), unique=True, max_size=4).map(
     lambda points: [{"key": f"l{one}", "points": one} for one in points]
 )
@@ -111,7 +118,7 @@ _composite = objects(
     {"trigger": st.just("achievement"), "achievementIds": st.lists(indexes, min_size=1, max_size=2, unique=True)},
     {"userAttributes": user_filters},
 )
-achievements = weighted((3, _counted), (2, _called), (3, _composite))
+achievements = weighted((5, _counted), (2, _called), (3, _composite))
 states = pick(["active", "active", "inactive", "locked"])
 
 
@@ -125,7 +132,7 @@ def systems(key: str) -> st.SearchStrategy[Json]:
             "triggers": st.lists(triggers(pick(["t1", "t2", "t3", "t4", "t5"])), min_size=2, max_size=5, **unique),
             "maxPoints": caps,
             "levels": levels,
-            "boosts": st.lists(boosts | of_user, max_size=3, **unique),
+            "boosts": st.lists(any_boost, min_size=1, max_size=3, **unique),
         },
     )
 
@@ -134,7 +141,7 @@ def systems(key: str) -> st.SearchStrategy[Json]:
 def configs(draw: st.DrawFn) -> Json:
     """A catalog file."""
     config = copy.deepcopy(EMPTY)
-    for body, state in draw(st.lists(st.tuples(achievements, states), min_size=2, max_size=5)):
+    for body, state in draw(st.lists(st.tuples(achievements, states), min_size=2, max_size=6)):
         add_achievement(config, body, state)
     config["systems"] = draw(
         st.tuples(*[systems(key) for key in ("s1", "s2", "s3")][: draw(st.integers(1, 3))]).map(list)
@@ -203,7 +210,7 @@ _system_patches = st.one_of(
     st.fixed_dictionaries({"maxPoints": caps}),
     st.fixed_dictionaries({"levels": levels}),
     st.fixed_dictionaries({"status": pick(["active", "archived"])}),
-    st.fixed_dictionaries({"boosts": st.lists(boosts | of_user, max_size=2, unique_by=lambda one: one["id"])}),
+    st.fixed_dictionaries({"boosts": st.lists(any_boost, max_size=2, unique_by=lambda one: one["id"])}),
 )
 _metric_edits = st.tuples(st.just("metric"), indexes, indexes, pick(["active", "archived"]))
 _trigger_edits = weighted(
@@ -307,6 +314,18 @@ _plain_events = objects(
     },
     {"attributes": pick([{"a": "x"}, {"a": "y"}, {"a": "x", "b": "x"}, {"a": ""}, {"b": "x"}])},
 )
+_spread_events = objects(
+    {
+        "op": st.just("event"),
+        "gap": pick([MINUTE, HOUR, 3 * HOUR]),
+        "user": pick(USERS[:2]),
+        "profile": objects({"tz": pick(ZONES)}),
+        "bare": st.just(False),
+        "metric": pick(METRICS[:2]),
+        "value": pick([1, 3, 4]),
+    },
+    {"late": pick([HOUR, 7 * HOUR])},
+)
 _identifications = objects({**_timing, "op": st.just("identify")}, _dated)
 _completions = objects({**_timing, "op": st.just("complete"), "achievement": indexes}, _dated)
 _ticks = objects({"op": st.just("tick"), "gap": gaps})
@@ -328,3 +347,4 @@ _any_edit = weighted((6, _trigger_edits), (9, _achievement_edits), (2, _system_e
 everything = histories((12, _events), (2, _identifications), (3, _completions), (2, _ticks), (3, versions(_any_edit)))
 unlocks = histories((8, _plain_events), (2, _completions), (5, versions(_achievement_edits)))
 counters = histories((8, _plain_events), (5, versions(_counter_edits)))
+purchases = histories((8, _spread_events), (1, versions(_system_edits)))

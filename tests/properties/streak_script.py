@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.properties.streak_calendar import DAY, WEEKDAYS, first_instant, local_date
+from tests.properties.streak_calendar import DAY, WEEKDAYS, change_between, first_instant, local_date, zone_named
 from tests.properties.streak_fold import METRICS
 from tests.properties.streak_timeline import Json, Line
 
@@ -49,15 +49,15 @@ scenes = st.one_of(
     ),
 )
 
-freezes = st.none() | st.builds(
+freezes = st.builds(
     lambda start, room, earn: {
         "startCount": start,
         "maxCount": start + room,
         **({"autoEarnInterval": earn[0], "autoEarnAmount": earn[1]} if earn else {}),
     },
-    st.integers(0, 3),
     st.integers(0, 2),
-    st.none() | st.tuples(st.integers(1, 5), st.integers(1, 2)),
+    st.integers(0, 3),
+    st.none() | st.tuples(st.integers(1, 4), st.integers(1, 2)),
 )
 modes = st.sampled_from(("OR", "AND"))
 days_off = st.lists(st.integers(0, 6), unique=True, max_size=3)
@@ -73,10 +73,12 @@ settings_objects = st.fixed_dictionaries(
     {
         "frequency": st.sampled_from(("daily", "daily", "weekly", "monthly")),
         "evaluationMode": modes,
-        "metrics": st.one_of(*[st.just([{"key": "a", "threshold": 1}])] * 3, thresholds(st.integers(1, 3))),
+        "metrics": st.one_of(
+            st.integers(1, 2).map(lambda n: [{"key": "a", "threshold": n}]), thresholds(st.integers(1, 3))
+        ),
         "customizationEnabled": st.booleans(),
         "daysOff": st.just([]) | days_off,
-        "freezes": freezes,
+        "freezes": st.one_of(st.none(), freezes, freezes),
     }
 ).map(lambda found: found if found["frequency"] == "daily" else {**found, "daysOff": []})
 
@@ -93,25 +95,30 @@ preferences = st.fixed_dictionaries(
 
 @dataclass(frozen=True)
 class Gap:
-    """Time to the next record: so much, or to the n-th next midnight of the user and so much more."""
+    """Time to the next record: to the n-th next midnight of the user, or his next clock change, and so much more."""
 
     midnights: int = 0
     more: timedelta = timedelta()
+    to_clock_change: bool = False
 
 
 def _gap(midnights: int, **more: int) -> Gap:
     return Gap(midnights, timedelta(**more))
 
 
+next_day = st.integers(0, 20).map(lambda hours: _gap(1, hours=hours))
 soon = st.one_of(
-    st.builds(lambda hours: _gap(1, hours=hours), st.integers(0, 20)),
+    next_day,
     st.integers(0, 180).map(lambda n: _gap(0, minutes=n)),
     st.integers(1, 30).map(lambda n: _gap(0, hours=n)),
     st.builds(
         lambda n, ms: _gap(n, milliseconds=ms), st.integers(1, 3), st.sampled_from((0, -1, 1, -60_000, 1_800_000))
     ),
 )
-gaps = st.one_of(soon, soon, soon, st.sampled_from((4, 7, 14, 31, 80)).map(lambda n: _gap(0, days=n)))
+clock_change = st.sampled_from((-3_600_000, -1, 0, 1, 1_800_000, 3_599_999, 3_600_000)).map(
+    lambda ms: Gap(0, timedelta(milliseconds=ms), to_clock_change=True)
+)
+gaps = st.one_of(soon, soon, soon, clock_change, st.sampled_from((4, 7, 14, 31, 80)).map(lambda n: _gap(0, days=n)))
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,7 @@ lateness = st.one_of(
     st.builds(lambda n, days: Late(n, timedelta(days=days)), st.integers(0, 1), st.integers(1, 31)),
     st.just(Late(0, timedelta(hours=-2))),
 )
+often_yesterday = st.one_of(st.just(Late(1)), st.just(Late(1)), lateness)
 seldom_late = st.one_of(st.just(Late()), st.just(Late()), lateness)
 
 
@@ -157,6 +165,8 @@ class Script:
         zone = self.zones.get(user)
         for _ in range(gap.midnights):
             at = next_midnight(at, zone)
+        if gap.to_clock_change:
+            at = next_change(at, zone) or at
         self.now = max(self.now, at + gap.more)
 
     def control(self, kind: str, **fields: Any) -> Line:
@@ -195,6 +205,15 @@ def next_midnight(at: datetime, zone: str | None) -> datetime:
     while first_instant(day, zone) <= at:
         day += DAY
     return first_instant(day, zone)
+
+
+def next_change(at: datetime, zone: str | None) -> datetime | None:
+    """Return the next instant at which the offset of the zone changes, within 200 days."""
+    for day in range(200):
+        one, other = at + day * DAY, at + (day + 1) * DAY
+        if one.astimezone(zone_named(zone)).utcoffset() != other.astimezone(zone_named(zone)).utcoffset():
+            return change_between(one, other, zone)
+    return None
 
 
 def before(at: datetime, late: Late, zone: str | None) -> datetime:

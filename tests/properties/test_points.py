@@ -99,6 +99,12 @@ def test_counters_of_new_filters(config: Json, history: list[Json]) -> None:
     check(config, history, BIG)
 
 
+@given(config=worlds.configs(), history=worlds.purchases)
+def test_boosts(config: Json, history: list[Json]) -> None:
+    """The same with events spread over the days and zones in which boosts begin and end (P34-P42)."""
+    check(config, history, BIG)
+
+
 def test_a_full_window() -> None:
     """A throttle window holds a hundred awards; one more ends it at once (D-01)."""
     pays = {"id": "t", "type": "metric", "status": "active", "metric": "m1", "metricThreshold": 1, "points": 1}

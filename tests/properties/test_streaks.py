@@ -8,7 +8,8 @@ Left out of the random logs, because the chapters do not say what happens:
 
 from datetime import timedelta
 
-from hypothesis import note, settings
+import pytest
+from hypothesis import Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -18,6 +19,11 @@ from tests.properties.streak_comparison import describe, differences
 from tests.properties.streak_fold import METRICS, Fold, derived, outcomes, refused
 from tests.properties.streak_oracle import Oracle
 from tests.properties.streak_timeline import Json, Line, instant, steps_of, user_of
+
+pytestmark = pytest.mark.timeout(3600)  # of a long search, and of shrinking what it finds
+
+QUICK_EXAMPLES = 200
+"""Without `--property-examples`."""
 
 USERS = ("u", "v")
 users = st.sampled_from(("u", "u", "u", "v"))
@@ -82,13 +88,13 @@ class StreakMachine(RuleBasedStateMachine):
             moved = moved or {"tz": self.home}
         self.send(self.script.activity(user, late, timedelta(minutes=behind), record, moved))
 
-    @rule(gap=script.soon, user=users, key=st.sampled_from(METRICS[:1] + METRICS), days=st.integers(1, 6))
+    @rule(gap=script.next_day, user=users, key=st.sampled_from("aaaab"), days=st.integers(1, 6))
     def act(self, gap: script.Gap, user: str, key: str, days: int) -> None:
         """Enough on every one of some days."""
         for _ in range(days):
             self.event(gap, user, key, 3, script.Late(), 0, None, None)
 
-    @rule(gap=script.soon, user=users, zone=zones, days=st.integers(1, 3), back=script.soon)
+    @rule(gap=script.next_day, user=users, zone=zones, days=st.integers(1, 3), back=script.soon)
     def travel(self, gap: script.Gap, user: str, zone: int, days: int, back: script.Gap) -> None:
         """A trip of a user with a streak, there and back."""
         self.act(gap, user, "a", days)
@@ -97,35 +103,46 @@ class StreakMachine(RuleBasedStateMachine):
         self.move(back, user, script.Late(), 0)
 
     @rule(
-        gap=script.soon,
+        gap=script.next_day,
         user=users,
         days=st.integers(1, 3),
-        missed=st.integers(1, 2),
+        nights=st.sampled_from((2, 2, 1, 3)),
+        part=st.booleans(),
         met=st.booleans(),
         between=st.none() | st.sampled_from((*REQUESTS, "off and on")),
-        late=script.lateness,
+        late=script.often_yesterday,
     )
     def repair(
         self,
         gap: script.Gap,
         user: str,
         days: int,
-        missed: int,
+        nights: int,
+        part: bool,
         met: bool,
         between: str | None,
         late: script.Late,
     ) -> None:
         """A missed day or two of a user with a streak, perhaps a request, an event that comes late."""
         self.act(gap, user, "a", days)
-        self.script.advance(script.Gap(missed), user)
+        if part:
+            self.event(gap, user, "a", 1, script.Late(), 0, None, None)
+        self.script.advance(script.Gap(nights - part), user)
         if met:
-            self.event(gap, user, "a", 3, script.Late(), 0, None, None)
+            self.event(script.Gap(), user, "a", 3, script.Late(), 0, None, None)
         if between == "off and on":
             for enabled in (False, True):
                 self.prefer(script.Gap(), user, {"enabled": enabled}, script.Late())
         elif between:
             self.request(script.Gap(), user, between, script.Late())
-        self.event(script.Gap(), user, "a", 3, late, 0, None, None)
+        self.event(script.Gap(), user, "a", 1 if part else 3, late, 0, None, None)
+
+    @rule(user=users, days=st.sampled_from((7, 31)), times=st.integers(1, 13), rest=st.integers(1, 400))
+    def restore(self, user: str, days: int, times: int, rest: int) -> None:
+        """A streak of weeks or months, a rest, a restore."""
+        for _ in range(times):
+            self.event(script.Gap(0, timedelta(days=days)), user, "a", 3, script.Late(), 0, None, None)
+        self.request(script.Gap(0, timedelta(days=rest)), user, "streak.restore", script.Late())
 
     @rule(gap=script.gaps, user=users, late=script.lateness, zone=zones)
     def move(self, gap: script.Gap, user: str, late: script.Late, zone: int) -> None:
@@ -249,5 +266,9 @@ def with_more_ticks(lines: list[Line]) -> list[Line]:
     return found
 
 
-StreakMachine.TestCase.settings = settings(stateful_step_count=30)
+StreakMachine.TestCase.settings = settings(
+    max_examples=QUICK_EXAMPLES if settings.default.derandomize else settings.default.max_examples,
+    stateful_step_count=30,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+)
 TestStreaks = StreakMachine.TestCase

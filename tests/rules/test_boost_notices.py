@@ -378,14 +378,22 @@ def test_the_same_log_gives_the_same_notices_after_a_restart_and_a_roll_back() -
     """What was announced is part of the state."""
     fold = Fold()
     changelog: dict[bytes, bytes | None] = {}
-    original = fold.partition.changes
 
-    def note(next_offset: int) -> list[tuple[bytes, bytes | None]]:
-        records = original(next_offset)
-        changelog.update(records)
-        return records
+    class Noting:
+        """The partition, noting its changelog."""
 
-    fold.partition.changes = note  # type: ignore[method-assign]
+        def __init__(self, partition: Partition) -> None:
+            self.partition = partition
+
+        def changes(self, next_offset: int) -> list[tuple[bytes, bytes | None]]:
+            records = self.partition.changes(next_offset)
+            changelog.update(records)
+            return records
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.partition, name)
+
+    fold.partition = Noting(fold.partition)  # type: ignore[assignment]
     fold.publish(catalog(BOOST, {**OWN, "id": "own"}), 0)
     identify(fold, 0)
     assert len(notices(fold.tick(hour("2025-01-05T00:00:00Z")))) == 2

@@ -22,6 +22,7 @@ from schemas.trace import (
     BoostStep,
     CatalogStep,
     CounterStep,
+    FilledStep,
     FreezeStep,
     LocalDateStep,
     MessageStep,
@@ -46,6 +47,7 @@ from tests.spec.runner import Run
 
 OneStep = TypeVar("OneStep", bound=Step)
 
+GROWN = ("event", "late_event")
 PER_TEN = {"id": "ten", "type": "metric", "metric": "m", "metricThreshold": 10, "points": 7}
 
 
@@ -347,6 +349,28 @@ def test_a_switch_shows_what_it_completes_silently() -> None:
     assert [(step.achievement, step.outcome) for step in fold.of(AchievementStep)] == [("five", "backdated")]
 
 
+def test_a_switch_shows_what_it_counts_for_a_new_filter() -> None:
+    fold = Traced(PER_TEN)
+    fold.event(1, value=12, attributes={"a": "x"})
+    fold.event(2, value=-2, attributes={"a": "x"})
+    filtered = {**PER_TEN, "id": "x", "status": "active", "eventAttributes": {"a": "x"}}
+    fold.publish({**fold.config, "systems": [{"key": "xp", "triggers": [filtered]}]}, 3)
+    filled = fold.one(FilledStep)
+    assert (filled.metric, filled.filter, filled.total, filled.mark) == ("m", {"a": "x"}, 10, 12)
+    fold.event(4, value=10, attributes={"a": "x"})
+    assert [step.total_before for step in fold.of(CounterStep) if step.filter] == [10]
+
+
+def test_requests_show_what_they_make_of_the_streak() -> None:
+    fold = Traced(streak={"frequency": "daily", "metrics": [{"key": "m", "threshold": 1}]})
+    fold.event(1)
+    fold.event(25)
+    fold.send({"type": "streak.reset", "user": "u"}, 26, "u")
+    assert [(s.cause, s.length_before, s.length_after) for s in fold.of(StreakStep) if s.shown] == [("reset", 2, 0)]
+    fold.send({"type": "streak.restore", "user": "u"}, 50, "u")
+    assert [(s.cause, s.length_before, s.length_after) for s in fold.of(StreakStep)] == [("restore", 0, 1)]
+
+
 def test_the_user_the_zone_and_the_local_date_are_shown() -> None:
     fold = Traced(PER_TEN)
     fold.event(2)
@@ -417,7 +441,7 @@ def _agrees(out: list[Emission], steps: list[AnyStep]) -> Iterator[tuple[object,
             for kind, envelope in data
             if kind in ("streak.started", "streak.extended")
         ],
-        [step.length_after for step in steps if isinstance(step, StreakStep) and step.shown],
+        [step.length_after for step in steps if isinstance(step, StreakStep) and step.shown and step.cause in GROWN],
     )
     yield (
         [

@@ -1,6 +1,5 @@
 """Runs a case through the same fold as production, and compares what comes out with what is expected."""
 
-import copy
 from decimal import Decimal
 from typing import Any
 
@@ -190,10 +189,12 @@ class Run:
         view, plan = self.partition.view(user_id.encode()), self.partition.plan()
         assert view is not None
         assert plan is not None
-        if frequency is not None and plan.frequency != frequency:
-            plan = copy.copy(plan)
-            plan.frequency = frequency  # type: ignore[assignment]
-        return _decode(msgspec.json.encode(show_streak(view, plan, extended=False, read=True)))
+        active = plan.frequency
+        plan.frequency = frequency or active  # type: ignore[assignment]
+        try:
+            return _decode(msgspec.json.encode(show_streak(view, plan, extended=False, read=True)))
+        finally:
+            plan.frequency = active
 
     def history(self, user_id: str, frequency: str | None, count: int) -> list[Json]:
         """Return the last rows of a chain: what was written, idle periods filled in (C35), last the open period."""

@@ -155,7 +155,7 @@ def earliest(mismatch: Mismatch) -> Position:
         if head.emitted_at:
             found.append((parse_instant(head.emitted_at), mismatch.recorded.place[0], -1))
         elif head.origin is not None:
-            found.append((parse_instant(head.origin["timestamp"]), head.origin["partition"], head.origin["offset"]))
+            found.append((parse_instant(head.origin.timestamp), head.origin.partition, head.origin.offset))
     return min(found, default=(0, 0, 0))
 
 

@@ -167,6 +167,8 @@ class Comparison:
                 self.mismatches.append(Mismatch(*unit, needed[0], None))
                 self.counts[unit[0]].only_derived += len(needed)
         for unit, left in self._recorded.items():
+            if unit[0] in self._beginnings:  # told as a whole
+                continue
             self.mismatches.append(Mismatch(*unit, None, left[0]))
             self.counts[unit[0]].only_recorded += len(left)
         self.give_up()

@@ -100,7 +100,8 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
 
         shown = Table(box=SIMPLE_HEAD, pad_edge=False)
         for index, header in enumerate(headers):
-            shown.add_column(header, justify="right" if index < len(right) and right[index] else "left")
+            justify: Any = "right" if index < len(right) and right[index] else "left"
+            shown.add_column(header, justify=justify, overflow="fold")  # ids are there to be copied
         for row in rows:
             shown.add_row(*(Text(cell) for cell in row))
         Console().print(shown)

@@ -104,7 +104,7 @@ def _is_due(head: Head) -> bool:
 def _caused(head: Head, hit: Hit) -> bool:
     """Whether a recorded derived record stems, or may stem, from an input record."""
     if head.origin is not None:
-        return (head.origin["partition"], head.origin["offset"]) == (hit.record.partition, hit.record.offset)
+        return (head.origin.partition, head.origin.offset) == (hit.record.partition, hit.record.offset)
     if head.topic == OUTCOMES:
         return head.event_id == hit.event_id
     return head.emitted_at == hit.emitted_at if _is_due(head) else head.causation_id == hit.event_id

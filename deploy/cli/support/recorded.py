@@ -11,6 +11,7 @@ from deploy.cli.support.comparison import Comparison, Recorded, form_of
 from deploy.cli.support.errors import WrongUseError
 from deploy.records_file import from_shown
 from processors.engine.names import Names
+from schemas.derived import Origin
 from schemas.emission import Emission
 from schemas.topics import DERIVED, LEDGER, OUTCOMES, REJECTED, TOPIC_OF_TYPE, user_key
 
@@ -37,13 +38,13 @@ class Head(msgspec.Struct, rename="camel"):
     event_id: str = ""
     status: int = 0
     reason: str = ""
-    origin: dict[str, Any] | None = None
+    origin: Origin | None = None
     key: str | dict[str, str] | None = None
 
     @property
     def topic(self) -> str:
         """Logical topic of a record with this head; empty if there is none."""
-        if self.origin is not None:
+        if self.origin is not None and self.reason:
             return REJECTED
         if self.event_id and self.status:
             return OUTCOMES

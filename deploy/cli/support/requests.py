@@ -1,4 +1,4 @@
-"""Requests about one user (X6): built, published as `plaudit publish` does it, and what came of them (X21)."""
+"""Requests about one user (X6): built, published as `plaudit publish` does it, and what came of them (X25)."""
 
 import asyncio
 import time
@@ -86,7 +86,7 @@ def request_value(kind: str, user: str, event_id: str, common: Common, **fields:
 
 
 def send_request(kind: str, user: str, common: Common, **fields: Any) -> int:
-    """Publish a request, wait for its outcome unless that is not wanted, tell it, and return the exit code (X21)."""
+    """Publish a request, wait for its outcome unless that is not wanted, tell it, and return the exit code (X25)."""
     from deploy.cli.support.console import note
     from deploy.cli.support.servers import WAITING, servers
     from deploy.settings import read_settings

@@ -7,7 +7,7 @@ from itertools import islice
 from deploy.cli.support.folding import Folding
 from deploy.cli.support.sources import LogSource
 from processors.engine.errors import AbortableError
-from processors.engine.memory import MAX_ATTEMPTS, FailAt, MemoryLog
+from processors.engine.memory import MAX_ATTEMPTS, FailAt, Listener, MemoryLog
 from processors.engine.names import Names
 from processors.engine.round import Batch, RoundRunner
 from processors.rules.catalogs import CatalogStore
@@ -58,6 +58,31 @@ class Simulation:
     ) -> Effects:
         """Yield every record, of some partitions or of all, and what it emitted once its round is committed."""
         return self._effects(round_size, partitions, _ForgetfulLog(None), on_progress)
+
+    def run_unordered(
+        self,
+        round_size: int | None,
+        on_emission: OnEmission,
+        *,
+        fail: FailAt | None = None,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """`run`, but emissions are handed over as their rounds commit, in the order of each user only: rounds of any size
+        need no memory for what they emit."""
+        folds: dict[int, Partition] = {}
+        log = _ForgetfulLog(fail)
+        listener = Listener(lambda _, emission: on_emission(emission))
+        catalogs = _NoMore(self._folding.catalogs)
+        runner = RoundRunner(folds, log, Names(), catalogs=catalogs, observer=listener)
+        rest = self._source.records()
+        loop = asyncio.new_event_loop()
+        try:
+            while run := list(islice(rest, round_size)):
+                folds.update({record.partition: self._folding.fold(record) for record in run})
+                loop.run_until_complete(_carry_out(runner, _by_partition(run), log))
+                on_progress(len(run))
+        finally:
+            loop.close()
 
     def _effects(
         self,
