@@ -47,7 +47,7 @@ def measure(sections: Sequence[str], sizes: Sizes) -> dict[str, Outcome]:
     if "fold" in sections:
         from benchmarks import fold
 
-        note("fold", lambda: fold.measure(sizes.events, sizes.fold_runs))
+        note("fold", lambda: fold.measure(sizes.events, sizes.fold_runs, fold.variants()))
     if set(sections) - {"fold"}:
         from benchmarks.harness import open_bench
         from deploy.logging import quiet_logging

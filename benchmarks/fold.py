@@ -3,6 +3,9 @@
 The sample, distributed over partitions as on the log, goes through `Partition.process` in rounds of ROUND_RECORDS,
 each ended by `changes` and `commit`: decoding, rules, and encoding of all derived events, outcomes and states, but no
 Kafka. Each run is a process of its own, for caches are part of the work; records are made before the clock starts.
+
+It is run as source and, where there is a C compiler, with the rules compiled (deploy/compiled.py); the figure is that of the
+compiled rules, which is what the image runs.
 """
 
 import gc
@@ -11,12 +14,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.figures import Outcome, per_second
+from deploy import compiled
 
 ROUND_RECORDS: Final = 5_000
 UNLIMITED: Final = 10**9
@@ -114,29 +118,52 @@ def run_fold(count: int | None) -> dict[str, Any]:
     }
 
 
-def fresh_fold(count: int | None) -> dict[str, Any]:
-    """Fold in a fresh process and return what `run_fold` does there."""
-    command = [sys.executable, "-m", "benchmarks.fold", *([] if count is None else [str(count)])]
-    done = subprocess.run(
-        command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, timeout=TIMEOUT_S, check=True, text=True
-    )
+def fresh_fold(count: int | None, tree: Path) -> dict[str, Any]:
+    """Fold in a fresh process, with the source tree given, and return what `run_fold` does there."""
+    return run_in(tree, "benchmarks.fold", *([] if count is None else [str(count)]))
+
+
+def run_in(tree: Path, module: str, *arguments: str) -> dict[str, Any]:
+    """Run a module of a source tree in a fresh process and return the JSON it prints."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, cwd=tree, stdout=subprocess.PIPE, timeout=TIMEOUT_S, check=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def measure(count: int | None, runs: int) -> Outcome:
-    """Return the median rate of `runs` fresh processes."""
+def variants() -> dict[str, Path]:
+    """Return the source trees of the variants that this machine can run; the rules are compiled if they are not yet."""
     from benchmarks.harness import tell
 
-    done = []
-    for number in range(1, runs + 1):
-        tell(f"fold: run {number} of {runs}")
-        done.append(fresh_fold(count))
-    rates = [run["events_per_s"] for run in done]
-    details = {**done[0], "rates": rates, "cpu_s": [run["cpu_s"] for run in done], "round_records": ROUND_RECORDS}
-    del details["events_per_s"]
-    details["seconds"] = [run["seconds"] for run in done]
-    return Outcome({"fold_events_per_s": statistics.median(rates)}, details)
+    trees = {"interpreted": compiled.ROOT}
+    reason = compiled.obstacle()
+    if reason is None:
+        tell("fold: compiling the rules")
+        trees["compiled"] = compiled.make()
+    else:
+        tell(f"fold: only as source, {reason}")
+    return trees
+
+
+def measure(count: int | None, runs: int, trees: Mapping[str, Path]) -> Outcome:
+    """Return the median rates of `runs` fresh processes per variant, and where the time goes."""
+    from benchmarks.costs import costs
+    from benchmarks.harness import tell
+
+    details: dict[str, Any] = {"round_records": ROUND_RECORDS}
+    rates: dict[str, float] = {}
+    for variant, tree in trees.items():
+        done = []
+        for number in range(1, runs + 1):
+            tell(f"fold, {variant}: run {number} of {runs}")
+            done.append(fresh_fold(count, tree))
+        rates[variant] = statistics.median(run["events_per_s"] for run in done)
+        lists = {name: [run[name] for run in done] for name in ("events_per_s", "seconds", "cpu_s")}
+        details[variant] = {**done[0], **lists}
+    tell("fold: where the time goes")
+    details["us_per_event"] = costs(count, trees, rates)
+    figures = {"fold_events_per_s": rates.get("compiled", rates["interpreted"])}
+    return Outcome({**figures, "fold_interpreted_events_per_s": rates["interpreted"]}, details)
 
 
 if __name__ == "__main__":

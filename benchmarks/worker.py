@@ -25,6 +25,7 @@ from benchmarks.harness import (
     wait_for_event,
 )
 from benchmarks.sample import feed, publish_sample_catalog, sample_records
+from deploy import compiled
 from deploy.cli.support.children import ChildCommand
 from deploy.cli.support.input_log import last_offsets
 from deploy.cli.support.progress import Applied
@@ -46,7 +47,8 @@ def _measure(bench: Bench) -> Outcome:
     targets, events = asyncio.run(_preload(bench))
     port = choose_ports(("metrics",), bench.home / "metrics-port.json", {})["metrics"]
     tell("worker: starting")
-    with bench.child("worker", "worker", "--no-clock", PLAUDIT_METRICS_PORT=str(port)) as worker:
+    variant, tree = _tree()
+    with bench.child("worker", "worker", "--no-clock", PLAUDIT_METRICS_PORT=str(port), PYTHONPATH=tree) as worker:
         pid = worker.process.pid
         began = moment_s(wait_for_event(worker, "recovered"))
         began_cpu = cpu_s(pid)
@@ -59,6 +61,7 @@ def _measure(bench: Bench) -> Outcome:
     if processed != expected:
         raise BenchmarkError(f"the worker processed {processed} records, not {expected}; see {worker.log}")
     details = {
+        "variant": variant,
         "events": events,
         "seconds": round(seconds, 3),
         "cpu_s": None if began_cpu is None or ended_cpu is None else round(ended_cpu - began_cpu, 2),
@@ -69,6 +72,13 @@ def _measure(bench: Bench) -> Outcome:
         "measured": "worker's log event `recovered` to the group's committed offsets at the end of the log",
     }
     return Outcome({"worker_events_per_s": per_second(events, seconds), "peak_rss_mb": peak}, details)
+
+
+def _tree() -> tuple[str, str]:
+    """Return what the worker runs from: with the rules compiled, as the image does, where that is possible."""
+    if compiled.obstacle() is None:
+        return "compiled", str(compiled.make())
+    return "interpreted", str(compiled.ROOT)
 
 
 async def _preload(bench: Bench) -> tuple[dict[int, int], int]:

@@ -1,6 +1,10 @@
 """Options of the test run."""
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("plaudit", deadline=None)  # no test depends on how fast the machine is
+settings.load_profile("plaudit")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

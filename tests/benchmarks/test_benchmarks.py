@@ -12,6 +12,7 @@ from benchmarks.figures import FIGURES, SECTIONS, Outcome
 from benchmarks.latency import _percentile
 from benchmarks.profile_fold import Costs, module_of
 from benchmarks.report import LATEST, result, shown, write
+from deploy.compiled import ROOT
 
 EVENTS = 2_000
 DOCUMENT_KEYS = {*FIGURES, "machine", "command", "date", "details"}
@@ -20,16 +21,26 @@ DOCUMENT_KEYS = {*FIGURES, "machine", "command", "date", "details"}
 @pytest.fixture(scope="module")
 def measured() -> Outcome:
     """The fold of a part of the sample, in a fresh process."""
-    return fold.measure(EVENTS, 1)
+    return fold.measure(EVENTS, 1, {"interpreted": ROOT})
 
 
 def test_the_fold_applies_every_event_and_emits(measured: Outcome) -> None:
-    details = measured.details
+    details = measured.details["interpreted"]
     assert details["events"] == EVENTS
     assert details["emissions"] >= 2 * EVENTS  # metric.changed and the outcome of each, at least
     assert details["changelog_records"] > 0
-    assert measured.figures == {"fold_events_per_s": statistics.median(details["rates"])}
-    assert details["rates"][0] == pytest.approx(EVENTS / details["seconds"][0], rel=0.01)
+    rate = statistics.median(details["events_per_s"])
+    assert measured.figures == {"fold_events_per_s": rate, "fold_interpreted_events_per_s": rate}
+    assert rate == pytest.approx(EVENTS / details["seconds"][0], rel=0.01)
+
+
+def test_costs_are_told_by_module_and_for_decoding_and_states(measured: Outcome) -> None:
+    costs = measured.details["us_per_event"]["interpreted"]
+    assert costs["total"] == pytest.approx(1e6 / measured.figures["fold_events_per_s"], abs=0.01)
+    assert costs["decode"] > 0
+    assert costs["state"] > 0
+    assert "processors.rules.effects" in costs["modules"]
+    assert sum(costs["modules"].values()) == pytest.approx(costs["total"], rel=0.05)
 
 
 def test_rounds_hold_every_event_once_and_in_order() -> None:
