@@ -38,12 +38,6 @@ def listed_modules(root: Path = ROOT) -> list[Path]:
     return sorted(path for path in found - left_out if path.name != "__init__.py")
 
 
-def is_compiled() -> bool:
-    """Tell whether this process runs the compiled rules."""
-    spec = find_spec("processors.rules.apply")
-    return spec is not None and spec.origin is not None and spec.origin.endswith(SUFFIX)
-
-
 def obstacle() -> str | None:
     """Return why this machine cannot compile, None if it can."""
     compiler = str(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]

@@ -21,6 +21,7 @@ from processors.engine.instance import claim_instance
 from processors.engine.logs import quiet_libraries
 from processors.engine.names import Names
 from processors.engine.table import MakeFold
+from processors.rules import partition
 from processors.rules.catalogs import CatalogStore as Catalogs
 from processors.rules.settings import FoldSettings
 from schemas.topics import DEFAULT_PARTITIONS, DEFAULT_PREFIX
@@ -73,6 +74,11 @@ def progress_rules(options: WorkerOptions) -> Rules:
     return Rules(progress_folds(settings, catalogs), catalogs)
 
 
+def is_compiled() -> bool:
+    """Tell whether the rules are compiled (docs/architecture.md)."""
+    return not str(partition.__file__).endswith(".py")
+
+
 async def work(options: WorkerOptions, stop: asyncio.Event, *, clock: bool, rules: Rules | None = None) -> None:
     """Run a worker until `stop` is set. Raises what made it crash (processors.engine.errors, or a bug)."""
     names = Names(options.prefix)
@@ -88,7 +94,7 @@ async def work(options: WorkerOptions, stop: asyncio.Event, *, clock: bool, rule
             session_s=options.session_s,
             allow_retention=options.allow_retention,
         )
-        log.info("worker_starts", instance=instance.name, group=names.group, clock=clock)
+        log.info("worker_starts", instance=instance.name, group=names.group, clock=clock, compiled=is_compiled())
         await Engine(engine_options, rules.make_fold, rules.catalogs).run(stop, beside=_clock(options, names, clock))
         log.info("worker_stopped", instance=instance.name)
     finally:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from msgspec import UNSET, UnsetType
 
-from deploy.compiled import ROOT, SUFFIX, is_compiled, listed_modules
+from deploy.compiled import ROOT, SUFFIX, listed_modules
+from processors.agents.worker import is_compiled
 from processors.rules.effects import Data, Effects
 from processors.rules.partition import Partition
 from processors.rules.settings import FoldSettings
