@@ -152,6 +152,7 @@ def measure(count: int | None, runs: int, trees: Mapping[str, Path]) -> Outcome:
 
     details: dict[str, Any] = {"round_records": ROUND_RECORDS}
     rates: dict[str, float] = {}
+    totals: dict[str, float] = {}
     for variant, tree in trees.items():
         done = []
         for number in range(1, runs + 1):
@@ -160,8 +161,9 @@ def measure(count: int | None, runs: int, trees: Mapping[str, Path]) -> Outcome:
         rates[variant] = statistics.median(run["events_per_s"] for run in done)
         lists = {name: [run[name] for run in done] for name in ("events_per_s", "seconds", "cpu_s")}
         details[variant] = {**done[0], **lists}
+        totals[variant] = statistics.median(run["cpu_s"] / run["events"] * 1e6 for run in done)
     tell("fold: where the time goes")
-    details["us_per_event"] = costs(count, trees, rates)
+    details["us_per_event"] = costs(count, trees, totals)
     figures = {"fold_events_per_s": rates.get("compiled", rates["interpreted"])}
     return Outcome({**figures, "fold_interpreted_events_per_s": rates["interpreted"]}, details)
 

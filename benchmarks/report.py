@@ -92,16 +92,16 @@ def _show_costs(console: "Console", document: Mapping[str, Any]) -> None:
     if not found:
         return
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("us per event", no_wrap=True)
+    table.add_column("us of CPU per event", no_wrap=True)
     for variant in found:
         table.add_column(variant, justify="right")
     rows = {"fold, all of it": "total", "  decode": "decode", "  encode states": "state"}
     for title, name in rows.items():
         table.add_row(title, *(f"{parts[name]:.2f}" for parts in found.values()))
-    worker = document["worker_events_per_s"]
-    if worker:
-        variant = document["details"]["worker"]["variant"]
-        kafka = f"{1e6 / worker - found[variant]['total']:.2f}"
+    worker = document["details"].get("worker", {})
+    if worker.get("cpu_s"):
+        variant = worker["variant"]
+        kafka = f"{worker['cpu_s'] / worker['events'] * 1e6 - found[variant]['total']:.2f}"
         table.add_row("Kafka: worker less fold", *(kafka if name == variant else "" for name in found))
     for module, cost in found["interpreted"]["modules"].items():
         if cost >= LEAST_SHOWN_US:

@@ -57,7 +57,6 @@ class Effects:
     __slots__ = (
         "_emitted_at",
         "_numbers",
-        "_prefix",
         "_sender",
         "at",
         "cause",
@@ -77,12 +76,12 @@ class Effects:
         self.at = at
         self.trace: Trace | None = None
         self.live = True
-        self._prefix = f"{state.tenant}\0{environment}\0"
         self._emitted_at = instant_text(at)
         if not user.sender_json:
             tenant, name = f'"tenantId":{to_json(state.tenant)}', f'"userId":{to_json(state.id)}'
             user.sender_json = f'{tenant},"environment":{to_json(environment)},{name}'
             user.name_json = f"{tenant},{name}"
+            user.id_prefix, user.id_infix = f"{state.tenant}\0{environment}\0", f"\0{state.id}\0"
         self._sender = f'"emittedAt":"{self._emitted_at}",{user.sender_json}'
         self._numbers: dict[str, int] = {}
 
@@ -108,7 +107,7 @@ class Effects:
     ) -> None:
         """Write the envelope `derived.Envelope` around the data."""
         user = self.user
-        identity = named_id(f"{self._prefix}{kind}\0{user.state.id}\0{sequence}")
+        identity = named_id(f"{user.id_prefix}{kind}{user.id_infix}{sequence}")
         occurred = self._emitted_at if occurred_ms == self.at else instant_text(occurred_ms)
         causation = f',"causationId":{causation_json}' if causation_json else ""
         about = "" if meta is UNSET else f',"meta":{to_json(meta)}'

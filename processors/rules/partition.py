@@ -22,7 +22,7 @@ from processors.rules.user_records import UserRecords
 from schemas.catalog_file import CatalogError
 from schemas.emission import CatalogMissingError, Emission
 from schemas.instants import EARLIEST_MS, LATEST_MS, to_ms
-from schemas.records import CatalogSwitch, ControlRecord, LogRecord, Tick
+from schemas.records import CatalogSwitch, ControlRecord, LogRecord, MetricEvent, Tick
 from schemas.state import PartitionState, UserState
 from schemas.topics import MAX_RECORD_BYTES, user_key
 
@@ -129,7 +129,7 @@ class Partition:
             if error.reason == "bad_request":
                 self._check_key_loosely(record)  # X9: wrong_key comes before Z1
             raise
-        if isinstance(decoded, Tick | CatalogSwitch):
+        if not isinstance(decoded, MetricEvent) and isinstance(decoded, Tick | CatalogSwitch):
             self._check_control(record, decoded)
             if isinstance(decoded, Tick):
                 return self._tick(record, to_ms(decoded.at), out, limit)

@@ -37,6 +37,7 @@ class User:
         streak_json: JSON of the streak object as an event that does not extend the streak shows it; empty = not known.
         sender_json: who it is about, as envelopes say it: tenant, environment, user; empty = not known.
         name_json: the same for outcomes, without environment.
+        id_prefix, id_infix: what comes before and after the type in the names of derived ids (C33).
         composites: those whose prerequisites are complete but which wait for their user filter; None = not known.
         anniversary: first instant and day of the next anniversary to complete on; UNSET = not known, None = none.
         message: instant and kind of the next message due; UNSET = not known, None = none.
@@ -56,6 +57,8 @@ class User:
         "goals",
         "history",
         "history_changed",
+        "id_infix",
+        "id_prefix",
         "key",
         "message",
         "missed_anniversaries",
@@ -94,6 +97,8 @@ class User:
         self.streak_json = ""
         self.sender_json = ""
         self.name_json = ""
+        self.id_prefix = ""
+        self.id_infix = ""
         self.tallies: Tallies | None = None
         self._shown: UserObject | None = None
         self._shown_json = ""
