@@ -323,7 +323,11 @@ CORNERS: dict[str, Corner] = {
     ),
     "sums of the last settled day are kept": (
         {"metrics": [{"key": "a", "threshold": 2}]},
-        [("2026-05-01T10:00:00Z", ACT), ("2026-05-02T09:00:00Z", {**ACT, "occurredAt": "2026-05-01T20:00:00Z"})],
+        [
+            ("2026-04-30T10:00:00Z", {**ACT, "value": 2}),
+            ("2026-05-01T10:00:00Z", ACT),
+            ("2026-05-02T09:00:00Z", {**ACT, "occurredAt": "2026-05-01T20:00:00Z"}),
+        ],
     ),
 }
 
