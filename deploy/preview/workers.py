@@ -124,8 +124,8 @@ def _work(connection: Connection, task: Task) -> None:
             share.fold(items)
             connection.send(None)
         connection.send(share.finish())
-    except EOFError:
-        return
+    except (EOFError, OSError):
+        return  # the parent has gone
     except Exception as error:
         detail = traceback.format_exc() if os.environ.get("PLAUDIT_DEBUG") else f"{type(error).__name__}: {error}"
         connection.send(_Failure(detail))

@@ -29,7 +29,7 @@ class Checked(msgspec.Struct):
         counts: by topic. mismatches: the earliest, at most MOST_KEPT. differing: users and topics that differ.
         given_up: whether it ended early because too much is different.
         truncated: partitions of topics that have lost records, and the first offset that is there.
-        never_began: of those, the ones whose first record is not derived now.
+        empty: of those, the ones of which nothing is left. never_began: the ones whose first record is not derived now.
     """
 
     counts: dict[str, Counts]
@@ -39,6 +39,7 @@ class Checked(msgspec.Struct):
     differing: int = 0
     given_up: bool = False
     truncated: dict[tuple[str, int], int] = {}
+    empty: list[tuple[str, int]] = []
     never_began: list[tuple[str, int]] = []
 
     @property
@@ -83,7 +84,7 @@ class Check:
     def _compare(self, partition: int | None, reader: Reader, checked: Checked) -> None:
         comparison = Comparison(checked.counts)
         if isinstance(reader, TopicsReader):
-            self._begin_late(partition, reader, comparison)
+            self._begin_late(partition, reader, comparison, checked)
         simulation = Simulation(self._source, self._folding)
         chosen = None if partition is None else {partition}
         latest: dict[int, int] = {}
@@ -122,19 +123,24 @@ class Check:
             reader.drain(comparison)
         return comparison.waiting_recorded == 0
 
-    def _begin_late(self, partition: int | None, reader: TopicsReader, comparison: Comparison) -> None:
+    def _begin_late(
+        self, partition: int | None, reader: TopicsReader, comparison: Comparison, checked: Checked
+    ) -> None:
         """Topics that have lost records are compared from the first one that is there."""
         assert isinstance(self._recorded, TopicsRecorded)
         for topic, number in self._recorded.begins:
             if number == partition:
                 run = reader.take(topic)
+                if run is None:
+                    checked.empty.append((topic, number))
                 comparison.begin_with(run[0] if run else Recorded(topic, None, b"", (number, 0)))
                 for recorded in run or ():
                     comparison.record(recorded)
 
     def _conclude(self, partition: int | None, comparison: Comparison, checked: Checked) -> None:
         if partition is not None:
-            checked.never_began += [(topic, partition) for topic in comparison.never_began]
+            never = {(topic, partition) for topic in comparison.never_began}
+            checked.never_began += sorted(never.difference(checked.empty))
             self._folding.folds.pop(partition, None)
         if checked.given_up:
             comparison.give_up()

@@ -33,19 +33,22 @@ def report(checked: Checked, difference: Difference | None, recorded: RecordedLo
     _print_counts(checked, prefix)
     beyond = f" (and {counted(checked.beyond, 'record')} that may be in work)" if checked.beyond else ""
     print(f"\nfolded again: {counted(checked.records, 'record')} of {source}{beyond}")
-    for (topic, partition), begin in sorted(checked.truncated.items()):
-        what = (
-            "its first record is not derived now"
-            if (topic, partition) in checked.never_began
-            else "compared from there on"
+    for place, begin in sorted(checked.truncated.items()):
+        compared = "compared from there on"
+        if place in checked.empty:
+            compared = "nothing is left to compare with"
+        elif place in checked.never_began:
+            compared = "its first record is not derived now"
+        print(
+            f"{full_name(place[0], prefix)} {place[1]} begins at offset {begin}, older records are deleted: {compared}"
         )
-        print(f"{full_name(topic, prefix)} {partition} begins at offset {begin}, older records are deleted: {what}")
     if checked.given_up:
         print("given up early, too much is different: the counts are of what was read")
     if checked.equal:
         print("equal: what this program derives from the log is what is recorded, byte for byte")
     else:
-        print(f"different: {counted(checked.differing, 'sequence')} of a user in a topic")
+        differing = checked.differing + len(checked.never_began)
+        print(f"different: {counted(differing, 'sequence')} of a user's records in a topic")
 
 
 def _print_counts(checked: Checked, prefix: str) -> None:
