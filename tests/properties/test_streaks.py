@@ -109,7 +109,7 @@ class StreakMachine(RuleBasedStateMachine):
         nights=st.sampled_from((2, 2, 1, 3)),
         part=st.booleans(),
         met=st.booleans(),
-        between=st.none() | st.sampled_from((*REQUESTS, "off and on")),
+        between=st.sampled_from((None, *REQUESTS, "streak.restore", "off and on")),
         late=script.often_yesterday,
     )
     def repair(
@@ -212,10 +212,7 @@ class StreakMachine(RuleBasedStateMachine):
         self.fold.commit()
         for line in self.script.lines:
             note(describe(line))
-        assert refused(self.fold) == []
-        for user in self.script.zones:
-            found = differences(self.fold, Oracle(self.script.lines, user), user)
-            assert not found, "\n".join([f"user {user}", *found])
+        check_agreement(self.fold, self.script.lines, list(self.script.zones))
         self.check_ticks()
 
     def check_ticks(self) -> None:
@@ -229,6 +226,14 @@ class StreakMachine(RuleBasedStateMachine):
                 fold.feed(line)
             fold.commit()
             assert [visible(fold, user) for user in USERS] == expected, "ticks change what comes out"
+
+
+def check_agreement(fold: Fold, lines: list[Line], names: list[str]) -> None:
+    """The fold of a log emitted what the oracle says, for every user."""
+    assert refused(fold) == []
+    for user in names:
+        found = differences(fold, Oracle(lines, user), user)
+        assert not found, "\n".join([f"user {user}", *found])
 
 
 def visible(fold: Fold, user: str) -> list[Json]:
@@ -272,3 +277,70 @@ StreakMachine.TestCase.settings = settings(
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
 TestStreaks = StreakMachine.TestCase
+
+ANY_DAY = {"metrics": [{"key": "a", "threshold": 1}]}
+FROZEN = {**ANY_DAY, "freezes": {"startCount": 1, "maxCount": 1}}
+ST_JOHNS = {"user": {"id": "u", "tz": "America/St_Johns"}}
+LOS_ANGELES = {"user": {"id": "u", "tz": "America/Los_Angeles"}}
+ACT = {"metric": "a", "value": 1, "user": {"id": "u"}}
+TICK: Json = {"type": "tick"}
+
+Corner = tuple[Json, list[tuple[str, Json]]]
+CORNERS: dict[str, Corner] = {
+    # on 29 October 2006 the wall clock of St John's went from 00:01 back to 23:01 of the 28th, 02:31Z to 03:30Z
+    "event in an hour that repeats a date": (
+        ANY_DAY,
+        [
+            ("2006-10-26T12:00:00Z", {"type": "identify", **ST_JOHNS}),
+            ("2006-10-29T03:00:00Z", ACT),
+            ("2006-11-02T12:00:00Z", TICK),
+        ],
+    ),
+    "move into an hour that repeats a date": (
+        ANY_DAY,
+        [
+            ("2006-10-27T20:00:00Z", {**ACT, **LOS_ANGELES}),
+            ("2006-10-29T03:00:00Z", {"type": "identify", **ST_JOHNS}),
+            ("2006-11-02T12:00:00Z", TICK),
+        ],
+    ),
+    "no repair across a restore": (
+        ANY_DAY,
+        [
+            ("2026-05-01T10:00:00Z", ACT),
+            ("2026-05-02T10:00:00Z", ACT),
+            ("2026-05-04T08:00:00Z", {"type": "streak.restore", "user": {"id": "u"}}),
+            ("2026-05-04T09:00:00Z", {**ACT, "occurredAt": "2026-05-03T20:00:00Z"}),
+        ],
+    ),
+    "no refund at the ceiling": (
+        FROZEN,
+        [
+            ("2026-05-01T10:00:00Z", ACT),
+            ("2026-05-03T08:00:00Z", {"type": "freeze.grant", "user": {"id": "u"}}),
+            ("2026-05-03T09:00:00Z", {**ACT, "occurredAt": "2026-05-02T20:00:00Z"}),
+        ],
+    ),
+    "sums of the last settled day are kept": (
+        {"metrics": [{"key": "a", "threshold": 2}]},
+        [
+            ("2026-04-30T10:00:00Z", {**ACT, "value": 2}),
+            ("2026-05-01T10:00:00Z", ACT),
+            ("2026-05-02T09:00:00Z", {**ACT, "occurredAt": "2026-05-01T20:00:00Z"}),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("corner", CORNERS.values(), ids=CORNERS)
+def test_corners(corner: Corner) -> None:
+    """What random logs meet too seldom."""
+    streak, records = corner
+    log = [(records[0][0], {"type": "catalog", "streak": streak}), *records]
+    controls = ("catalog", "tick")
+    lines = [Line(instant(at), {**one, **({"at": at} if one.get("type") in controls else {})}) for at, one in log]
+    fold = Fold()
+    for line in lines:
+        fold.feed(line)
+    fold.commit()
+    check_agreement(fold, lines, ["u"])
