@@ -5,12 +5,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
+COMPILED_TESTS := tests/compiled tests/rules tests/spec tests/properties
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test check lint types imports bench clean schemas lock
+.PHONY: help run up test test-compiled check compile lint types imports bench clean schemas lock
 
 help: ## Show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Plaudit needs Python 3.11 or newer; set PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
@@ -29,7 +30,17 @@ up: $(STAMP) ## The same, then stay up and print addresses until Ctrl-C
 test: $(STAMP) ## Run all tests (ARGS="--faults 10" for more faults, ARGS="-k points" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: lint types imports test ## ruff, mypy --strict, import-linter, tests
+test-compiled: $(STAMP) ## The tests of the rules once more, with the rules compiled
+	@if $(BIN)/python -m deploy.compiled; then \
+		cd build/compiled && PLAUDIT_COMPILED=1 $(abspath $(BIN))/python -m pytest -p no:cacheprovider $(COMPILED_TESTS); \
+	elif [ $$? -eq 3 ]; then \
+		echo "NOT TESTED: the compiled variant. Install a C compiler and Python's headers, then: make test-compiled"; \
+	else exit 1; fi
+
+check: lint types imports test test-compiled ## ruff, mypy --strict, import-linter, all tests
+
+compile: $(STAMP) ## Compile the rules into build/compiled; what is run from there is faster
+	@$(BIN)/python -m deploy.compiled
 
 lint: $(STAMP) ## ruff: style and format
 	@$(BIN)/ruff check .

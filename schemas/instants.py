@@ -23,7 +23,7 @@ LATEST_MS: Final = (MAX_DAY - 4000) * DAY_MS
 leave the calendar (D-11)."""
 
 _TEXT_CACHE_LIMIT: Final = 100_000
-_day_text: dict[int, str] = {}
+_day_text: Final[dict[int, str]] = {}
 _MINUTES: Final = [f"T{minute // 60:02d}:{minute % 60:02d}:" for minute in range(24 * 60)]
 _SECONDS: Final = [f"{second:02d}.000Z" for second in range(60)]
 
@@ -53,9 +53,12 @@ def parse_instant(text: str) -> int:
 
 def format_instant(ms: int) -> str:
     """Return `YYYY-MM-DDThh:mm:ss.mmmZ` (X13)."""
-    day, rest = divmod(ms, DAY_MS)
-    minute, millis = divmod(rest, MINUTE_MS)
-    second, milli = divmod(millis, SECOND_MS)
+    day = ms // DAY_MS
+    rest = ms - day * DAY_MS
+    minute = rest // MINUTE_MS
+    millis = rest - minute * MINUTE_MS
+    second = millis // SECOND_MS
+    milli = millis - second * SECOND_MS
     if not milli:
         return f"{format_day(day)}{_MINUTES[minute]}{_SECONDS[second]}"
     return f"{format_day(day)}{_MINUTES[minute]}{second:02d}.{milli:03d}Z"

@@ -74,7 +74,9 @@ def parse_scaled(text: bytes) -> int:
 
 def format_scaled(value: int) -> str:
     """Return the shortest plain decimal of a scaled integer: no exponent, no trailing zeros, no -0 (N5)."""
-    whole, fraction = divmod(abs(value), SCALE)
+    magnitude = -value if value < 0 else value
+    whole = magnitude // SCALE
+    fraction = magnitude - whole * SCALE
     sign = "-" if value < 0 else ""
     if not fraction:
         return f"{sign}{whole}"

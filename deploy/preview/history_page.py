@@ -24,7 +24,8 @@ def sections(report: HistoryReport) -> Iterator[Markup]:
     about = report.about
     yield element("h1", f"What if {PurePath(about.new).name} had been in force?")
     history = f"{report.events.old:,} events of {report.users.old:,} users, {span(report)}"
-    yield element("p", f"Two catalogs over the same history: {history}.", class_="soft")
+    taken = f" The new one takes over on {about.since[:10]}; before, the old one is in force." if about.since else ""
+    yield element("p", f"Two catalogs over the same history: {history}.{taken}", class_="soft")
     yield from (element("p", _sentence(report, system), class_="lead") for system in report.systems)
     yield element(
         "p",
@@ -67,7 +68,9 @@ def _sentence(report: HistoryReport, system: SystemReport) -> Markup:
 
 
 def _card(name: str, pair: Pair) -> Markup:
-    tone = "up" if pair.change > 0 else "down" if pair.change < 0 else ""
+    if not pair.change:
+        return card(name, number(pair.new), "as before")
+    tone = "up" if pair.change > 0 else "down"
     return card(name, change(pair), f"{pair.old:,} → {pair.new:,}", tone)
 
 
@@ -235,11 +238,13 @@ def _reach(reach: Reach | None) -> Iterator[str]:
 def _achievements(report: HistoryReport) -> Iterator[Markup]:
     streaks = report.streaks
     if streaks.started.old or streaks.started.new:
-        names = {"Streaks started": streaks.started, "Streaks lost": streaks.lost, "Alive at the end": streaks.alive}
+        names = {
+            "Streaks started": streaks.started,
+            "Streaks lost": streaks.lost,
+            "Streaks alive at the end": streaks.alive,
+            "Longest streak": streaks.longest,
+        }
         cards = [_card(name, pair) for name, pair in names.items()]
-        cards.append(
-            card("Longest streak", number(streaks.longest.new), f"{streaks.longest.old:,} → {streaks.longest.new:,}")
-        )
         yield element("div", *cards, class_="cards")
     if not report.achievements:
         yield element("p", "Neither catalog has an active achievement.", class_="soft")

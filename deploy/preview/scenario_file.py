@@ -97,6 +97,7 @@ def _read(context: Context, fields: Fields, catalog: Catalog) -> tuple[Scenario 
     tz, attributes = _user(context, fields)
     entries = list(_entries(context, fields))
     if start is None or days is None or any(issue.path == "days" for issue in context.issues):
+        fields.raw("skip", "completions")  # days cannot be told
         fields.done()
         return None, None
     skipped = frozenset(_skipped(fields, start, days))

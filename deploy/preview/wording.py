@@ -22,8 +22,11 @@ def change(pair: Pair) -> str:
         return "new"
     if pair.new == 0:
         return "gone"
+    sign = "+" if percent > 0 else "−"
+    if abs(percent) < 0.05:
+        return f"{sign}<0.1 %"
     text = f"{abs(percent):,.1f}" if abs(percent) < 1000 else f"{abs(percent):,.0f}"
-    return f"{'+' if percent > 0 else '−'}{text} %"
+    return f"{sign}{text} %"
 
 
 def days(value: float | None) -> str:

@@ -1,5 +1,6 @@
 """Shares folded in processes of their own: records go there in runs, sums come back."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,9 @@ MAX_RUNS_AHEAD: Final = 4
 """Runs that a process may have waiting, so that the log does not pile up in memory."""
 
 _STOP_TIMEOUT_S: Final = 5.0
+
+_GC_THRESHOLDS: Final = (200_000, 20, 100)
+"""A fold makes many objects and hardly a cycle: looking for cycles as often as usual takes a tenth of the time."""
 
 
 class _Failure:
@@ -112,6 +116,7 @@ class Workers:
 
 def _work(connection: Connection, task: Task) -> None:
     """Fold one share: the main function of a worker process."""
+    gc.set_threshold(*_GC_THRESHOLDS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
     try:
         share = Share(task)
@@ -119,8 +124,8 @@ def _work(connection: Connection, task: Task) -> None:
             share.fold(items)
             connection.send(None)
         connection.send(share.finish())
-    except EOFError:
-        return
+    except (EOFError, OSError):
+        return  # the parent has gone
     except Exception as error:
         detail = traceback.format_exc() if os.environ.get("PLAUDIT_DEBUG") else f"{type(error).__name__}: {error}"
         connection.send(_Failure(detail))

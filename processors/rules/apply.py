@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from msgspec import UNSET, UnsetType
+from msgspec import UnsetType
 
 from processors.rules import achievements, boosts, freezes, messages, streak_views, streaks, texts, timers
 from processors.rules.decode import check_depth
@@ -14,6 +14,7 @@ from processors.rules.memory import Memory, digest
 from processors.rules.plan import AchievementPlan, CounterPlan, MetricPlan, Plan
 from processors.rules.points import Firing, Firings, crossed, pay
 from processors.rules.tallies import Tallies
+from processors.rules.unset import UNSET
 from processors.rules.user import User, check_form, check_user, new_state, touch, update_profile
 from processors.rules.zones import zone_of
 from schemas.derived import Cause, UserUpserted
@@ -104,7 +105,9 @@ def check_event(event: MetricEvent, user: User | None, plan: Plan, at_ms: int) -
         )
     if out_of_range is not None:
         raise RejectedError("value_out_of_range", f"value: {out_of_range}; at most 10^12 per event") from out_of_range
-    if user is None or given != user.given or given.sign_up_date is not UNSET:
+    if user is not None and user.given is not None and given == user.given:
+        given = user.given  # the very object: nothing to look at again
+    if user is None or given is not user.given or given.sign_up_date is not UNSET:
         check_user(given, user.state if user else None, plan, at_ms)
     attributes = event.attributes
     if attributes is UNSET:
@@ -132,7 +135,7 @@ def upsert(user: User, given: UserInput, plan: Plan, at_ms: int, effects: Effect
 
     A new user's first periods open at `at_ms` (C1, S27).
     """
-    if given == user.given:
+    if given is user.given or given == user.given:
         return
     state = user.state
     signed_up, zone_before = state.sign_up_date, state.tz

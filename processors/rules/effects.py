@@ -1,15 +1,15 @@
 """Collects the derived events of one record for one user, with ids that a replay reproduces (E2, C33)."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UnsetType
 from mypy_extensions import mypyc_attr
 
 from processors.rules.texts import to_json
 from processors.rules.trace import Trace
+from processors.rules.unset import UNSET
 from processors.rules.user import User
 from schemas.derived import Meta
 from schemas.emission import Emission
@@ -17,11 +17,23 @@ from schemas.ids import named_id
 from schemas.instants import EARLIEST_MS, LATEST_MS, format_instant
 from schemas.topics import TOPIC_OF_TYPE
 
-instant_text: Final = lru_cache(maxsize=1024)(format_instant)
-"""`format_instant`, remembering the last instants: most events of a record carry the same one."""
+_TEXTS_LIMIT: Final = 4_096
+_texts: Final[dict[int, str]] = {}
+_topic_of_type: Final = TOPIC_OF_TYPE  # a name of this module: compiled code need not look it up
+_Emission: Final = Emission
 
 Data = msgspec.Struct | str
 """The data of a derived event: its Struct, or the JSON that it would give."""
+
+
+def instant_text(ms: int) -> str:
+    """Return `format_instant`, remembering the last instants: most events of a record carry the same one."""
+    text = _texts.get(ms)
+    if text is None:
+        if len(_texts) >= _TEXTS_LIMIT:
+            _texts.clear()
+        text = _texts[ms] = format_instant(ms)
+    return text
 
 
 def shown_instant(ms: int) -> str:
@@ -68,9 +80,9 @@ class Effects:
         self._prefix = f"{state.tenant}\0{environment}\0"
         self._emitted_at = instant_text(at)
         if not user.sender_json:
-            user.sender_json = (
-                f'"tenantId":{to_json(state.tenant)},"environment":{to_json(environment)},"userId":{to_json(state.id)}'
-            )
+            tenant, name = f'"tenantId":{to_json(state.tenant)}', f'"userId":{to_json(state.id)}'
+            user.sender_json = f'{tenant},"environment":{to_json(environment)},{name}'
+            user.name_json = f"{tenant},{name}"
         self._sender = f'"emittedAt":"{self._emitted_at}",{user.sender_json}'
         self._numbers: dict[str, int] = {}
 
@@ -105,7 +117,7 @@ class Effects:
             f'{{"id":"{identity}","type":"{kind}","occurredAt":"{occurred}",{self._sender}{causation}{about},'
             f'"data":{text}}}'
         )
-        self.out.append(Emission(TOPIC_OF_TYPE[kind], user.key, value.encode(), kind, identity))
+        self.out.append(_Emission(_topic_of_type[kind], user.key, value.encode(), kind, identity))
 
 
 MakeEffects = Callable[[list[Emission], User, str, str | None, int], Effects]

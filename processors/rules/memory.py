@@ -16,6 +16,7 @@ CHUNK_ENTRIES: Final = 64
 EVENT_IDS: Final = b"e"
 IDEMPOTENCY_KEYS: Final = b"k"
 _DIGEST_BYTES: Final = 16
+_SEED: Final = blake2b(digest_size=_DIGEST_BYTES)
 _COMPACT_AFTER: Final = 4096
 
 _Chunk = tuple[int, list[tuple[bytes, str]]]  # number of the first entry, entries
@@ -25,7 +26,9 @@ _decoder = msgspec.msgpack.Decoder(_Chunk)
 
 def digest(*parts: str) -> bytes:
     """Return the digest under which an id is remembered."""
-    return blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
+    hasher = _SEED.copy()
+    hasher.update("\0".join(parts).encode("utf-8", "surrogatepass"))
+    return hasher.digest()
 
 
 class Remembered:

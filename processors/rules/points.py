@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from typing import Final
 
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
 from processors.rules import texts
 from processors.rules.effects import Effects, instant_text
@@ -11,6 +11,7 @@ from processors.rules.errors import RejectedError
 from processors.rules.filters import matches
 from processors.rules.plan import SystemPlan, TriggerPlan
 from processors.rules.trace_points import NoBoost, PointsTrace
+from processors.rules.unset import UNSET
 from processors.rules.user import User
 from schemas.catalog import Boost, Level
 from schemas.derived import Cause

@@ -52,10 +52,28 @@ def changed(chain: Chain, frequency: Frequency) -> str:
 def answer(user: User, plan: Plan, *, extended: bool) -> str:
     """Return the streak object that answers an event, as JSON; the usual one, not extended, is kept until the chains change."""
     if extended:
-        return texts.to_json(show_streak(user, plan, extended=True))
+        return _streak_json(user, plan, extended=True)
     if not user.streak_json:
-        user.streak_json = texts.to_json(show_streak(user, plan, extended=False))
+        user.streak_json = _streak_json(user, plan, extended=False)
     return user.streak_json
+
+
+def _streak_json(user: User, plan: Plan, *, extended: bool) -> str:
+    """Return `show_streak` as JSON."""
+    frequency, state = plan.frequency, user.state
+    chain = state.chains[FREQUENCIES.index(frequency)] if state.chains else None
+    if plan.streak.freezes is not None or chain is None or not chain.length:
+        return texts.to_json(show_streak(user, plan, extended=extended))
+    started, start = chain.started, chain.start
+    return texts.streak_object(
+        chain.length,
+        frequency,
+        None if started is None else format_day(started),
+        format_day(start),
+        format_day(next_start(frequency, start) - 1),
+        format_day(_expires(user, plan, chain)),
+        extended=extended,
+    )
 
 
 def show_streak(user: User, plan: Plan, *, extended: bool, read: bool = False) -> StreakObject:

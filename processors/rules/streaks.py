@@ -2,13 +2,12 @@
 
 from typing import Final, Literal
 
-from msgspec import UNSET
-
 from processors.rules import freezes, texts
 from processors.rules.effects import Effects
 from processors.rules.periods import next_start, period_start, weekday
 from processors.rules.plan import Plan
 from processors.rules.streak_views import Outcome, answer, changed, days_off, row
+from processors.rules.unset import UNSET
 from processors.rules.user import User
 from processors.rules.zones import Zone
 from schemas.catalog import FREQUENCIES, Frequency
@@ -19,6 +18,7 @@ from schemas.state import USED_FREEZE, USED_PAUSE, Chain, Row, SettledPeriod
 HISTORY_ROWS: Final = {"daily": 92, "weekly": 54, "monthly": 24}
 """Settled rows kept for restore (S72)."""
 
+_FREQUENCIES: Final = FREQUENCIES  # a name of this module: compiled code need not look it up
 _DAILY: Final = FREQUENCIES.index("daily")
 _USED: Final = {"frozen": USED_FREEZE, "paused": USED_PAUSE}
 
@@ -43,7 +43,7 @@ def due(user: User, plan: Plan) -> tuple[int, int] | None:
     found: tuple[int, int] | None = None
     for index, chain in enumerate(user.state.chains):
         if chain.length or chain.met or chain.reset:
-            end = user.zone.first_instant(next_start(FREQUENCIES[index], chain.start))
+            end = user.zone.first_instant(next_start(_FREQUENCIES[index], chain.start))
             if found is None or end < found[0]:
                 found = end, index
     user.settlement = found
@@ -53,7 +53,7 @@ def due(user: User, plan: Plan) -> tuple[int, int] | None:
 def settle_due(user: User, plan: Plan, index: int, due_ms: int, effects: Effects) -> None:
     """Settle the open period of a chain, which ended at `due_ms`, in the order of precedence S22."""
     chain = user.state.chains[index]
-    frequency = FREQUENCIES[index]
+    frequency = _FREQUENCIES[index]
     outcome: Outcome = "lost"
     if chain.met:
         outcome = "met"
@@ -87,7 +87,7 @@ def _settle(user: User, plan: Plan, index: int, outcome: Outcome, at_ms: int, ef
     """Close the open period with an outcome and open the next one (S22-S26)."""
     chain = user.state.chains[index]
     user.streaks_changed()
-    frequency = FREQUENCIES[index]
+    frequency = _FREQUENCIES[index]
     start, before = chain.start, chain.length
     if effects.trace is not None:
         after = 0 if outcome == "lost" else before
@@ -115,7 +115,7 @@ def _remember(user: User, index: int, settled: Row) -> None:
     """Keep a settled row for restore; the oldest ones fall out (S72)."""
     rows = user.history[index]
     rows.append(settled)
-    del rows[: -HISTORY_ROWS[FREQUENCIES[index]]]
+    del rows[: -HISTORY_ROWS[_FREQUENCIES[index]]]
     user.history_changed = True
 
 
@@ -149,7 +149,7 @@ def roll_idle(user: User, plan: Plan, at_ms: int) -> None:
     day = user.zone.reached_day(at_ms)
     for index, chain in enumerate(user.state.chains):
         if is_idle(chain):
-            frequency = FREQUENCIES[index]
+            frequency = _FREQUENCIES[index]
             _roll(chain, frequency, period_start(frequency, day, plan.week_start), plan.week_start)
 
 
@@ -159,7 +159,7 @@ def change_zone(user: User, plan: Plan, new: Zone, at_ms: int, effects: Effects)
     freezes.skip_passed(user, plan, at_ms, including=True)
     new_day = new.reached_day(at_ms)
     for index, chain in enumerate(user.state.chains):
-        frequency = FREQUENCIES[index]
+        frequency = _FREQUENCIES[index]
         target = period_start(frequency, new_day, plan.week_start)
         while chain.start < target and not is_idle(chain):
             outcome: Outcome = "met" if chain.met else "bridged" if chain.length else "reset"
@@ -203,13 +203,15 @@ def count_event(
     grown: tuple[int, int] | None = None
     open_day = local_day if created else user.zone.reached_day(settled_until(plan, effects.at, at_ms))
     for index, chain in enumerate(user.state.chains):
-        frequency = FREQUENCIES[index]
+        frequency = _FREQUENCIES[index]
         period = local_day if index == _DAILY else period_start(frequency, local_day, plan.week_start)
-        if not chain.length and not chain.met and not chain.reset:
+        start = chain.start
+        if (start != period or open_day != local_day) and is_idle(chain):
             current = period if open_day == local_day else period_start(frequency, open_day, plan.week_start)
-            if chain.start < current:
+            if start < current:
                 _roll(chain, frequency, current, plan.week_start)
-        if period == chain.start:
+                start = chain.start
+        if period == start:
             sums, met = chain.sums, chain.met
             sums[metric] = sums.get(metric, 0) + value
             meets = not met and _is_met(sums, wanted, needs_all)
@@ -275,7 +277,7 @@ def _announce(
 ) -> tuple[int, int] | None:
     """Emit that a chain grew; return the hand-over if it is the active one (S89, S95)."""
     chain = user.state.chains[index]
-    frequency = FREQUENCIES[index]
+    frequency = _FREQUENCIES[index]
     user.streaks_changed()
     if chain.length > chain.longest:
         chain.longest, chain.longest_at = chain.length, at_ms

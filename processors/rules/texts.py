@@ -71,6 +71,23 @@ def streak_period(frequency: str, period_start: str, period_end: str, length: in
     )
 
 
+def streak_object(
+    length: int,
+    frequency: str,
+    started: str | None,
+    period_start: str,
+    period_end: str,
+    expires: str,
+    *,
+    extended: bool,
+) -> str:
+    """Return `outcome.StreakObject` of a streak with a length, without freezes."""
+    return (
+        f'{{"length":{length},"frequency":"{frequency}","started":{quoted(started)},"periodStart":"{period_start}",'
+        f'"periodEnd":"{period_end}","expires":"{expires}","extended":{boolean(extended)}}}'
+    )
+
+
 def streak_moved(kind: str, user_json: str, streak_json: str) -> str:
     """Return `derived.StreakMoved`."""
     return f'{{"type":"{kind}","user":{user_json},"streak":{streak_json}}}'
@@ -159,6 +176,22 @@ def event_outcome(
     return (
         f'{{"eventId":{event_id_json},"metricId":{metric_id_json},"total":{total},"achievements":[{achievements_json}],'
         f'"currentStreak":{streak_json},"points":{{{points_json}}},"leaderboards":{{}}{key}}}'
+    )
+
+
+def outcome_record(
+    event_id_json: str,
+    name_json: str,
+    metric_json: str,
+    occurred_at: str,
+    effective_at: str,
+    status: int,
+    outcome_json: str,
+) -> str:
+    """Return `outcome.OutcomeRecord` of a metric event that was applied; `name_json` as in `user.User`."""
+    return (
+        f'{{"eventId":{event_id_json},"type":"metric",{name_json},"metric":{metric_json},"occurredAt":"{occurred_at}",'
+        f'"effectiveAt":"{effective_at}","status":{status},"outcome":{outcome_json}}}'
     )
 
 

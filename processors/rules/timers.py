@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from msgspec import UNSET, UnsetType
+from msgspec import UnsetType
 
 from processors.rules import achievements, anniversaries, boosts, freezes, messages, points, streaks
 from processors.rules.effects import Effects, instant_text
@@ -10,6 +10,7 @@ from processors.rules.filters import matches
 from processors.rules.firings import fire_achievements
 from processors.rules.plan import Plan, SystemPlan, TimeTriggerPlan
 from processors.rules.points import Firing, Firings, pay
+from processors.rules.unset import UNSET
 from processors.rules.user import User
 from schemas.derived import Cause
 from schemas.instants import SECOND_MS

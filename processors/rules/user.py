@@ -3,13 +3,14 @@
 from hashlib import sha256
 from typing import Final
 
-from msgspec import UNSET, UnsetType
+from msgspec import UnsetType
 
 from processors.rules.errors import RejectedError
 from processors.rules.filters import undeclared
 from processors.rules.plan import AchievementPlan, Plan
 from processors.rules.tallies import Tallies
 from processors.rules.texts import to_json
+from processors.rules.unset import UNSET
 from processors.rules.zones import Zone, find_zone, zone_of
 from schemas.instants import format_day, format_instant, parse_day, parse_instant
 from schemas.outcome import UserObject
@@ -35,6 +36,7 @@ class User:
         tallies: of the events with attributes; None = there were none (P12).
         streak_json: JSON of the streak object as an event that does not extend the streak shows it; empty = not known.
         sender_json: who it is about, as envelopes say it: tenant, environment, user; empty = not known.
+        name_json: the same for outcomes, without environment.
         composites: those whose prerequisites are complete but which wait for their user filter; None = not known.
         anniversary: first instant and day of the next anniversary to complete on; UNSET = not known, None = none.
         message: instant and kind of the next message due; UNSET = not known, None = none.
@@ -57,6 +59,7 @@ class User:
         "key",
         "message",
         "missed_anniversaries",
+        "name_json",
         "pending",
         "plan",
         "recap_from",
@@ -90,6 +93,7 @@ class User:
         self.history_changed = False
         self.streak_json = ""
         self.sender_json = ""
+        self.name_json = ""
         self.tallies: Tallies | None = None
         self._shown: UserObject | None = None
         self._shown_json = ""

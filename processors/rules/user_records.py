@@ -5,9 +5,9 @@ from collections import Counter as Tally
 from typing import Final
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
-from processors.rules import apply, calls, messages, streaks, timers
+from processors.rules import apply, calls, messages, streaks, texts, timers
 from processors.rules.decode import loose_fields
 from processors.rules.effects import Effects, MakeEffects, instant_text, shown_instant
 from processors.rules.errors import RejectedError
@@ -16,6 +16,7 @@ from processors.rules.plan import Plan
 from processors.rules.refusal import rejected
 from processors.rules.settings import FoldSettings
 from processors.rules.store import UserStore
+from processors.rules.unset import UNSET
 from processors.rules.user import User, check_user
 from schemas.emission import Emission
 from schemas.instants import EARLIEST_MS, LATEST_MS, to_ms
@@ -39,6 +40,7 @@ _TYPE_NAMES: Final[dict[type[InputRecord], str]] = {
 _POSITION: Final = re.compile(r"-\d+-\d+", re.ASCII)
 
 _encode: Final = msgspec.json.Encoder().encode
+_Emission: Final = Emission  # a name of this module: compiled code need not look it up
 
 
 class _Request:
@@ -212,7 +214,19 @@ class UserRecords:
         if not applied.tallied:
             self._counters["forgotten_tallies"] += 1
         self._counters["applied"] += 1
-        self._answer(request, out, applied, None)
+        if checked is None:
+            self._answer(request, out, applied, None)
+            return True
+        text = texts.outcome_record(
+            effects.cause_json,
+            user.name_json,
+            checked.metric.key_json,
+            shown_instant(request.occurred),
+            instant_text(at),
+            applied.status,
+            applied.outcome,
+        )
+        out.append(_Emission(OUTCOMES, key, text.encode()))
         return True
 
     def _carry_out(

@@ -4,7 +4,7 @@ import re
 import zoneinfo
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final
 
 from schemas.instants import DAY_MS, MINUTE_MS, from_date, to_datetime
 
@@ -20,23 +20,29 @@ _DATE_CACHE: Final = 65_536
 _LONGEST_NAME: Final = 64
 
 
-class Zone(Protocol):
+class Zone:
     """A zone, fixed or from the zone database."""
+
+    __slots__ = ()
 
     def day(self, ms: int) -> int:
         """Return the local date of an instant as a day number."""
+        raise NotImplementedError
 
     def first_instant(self, day: int) -> int:
         """Return the first instant whose local date is `day` or later (S8)."""
+        raise NotImplementedError
 
     def instant_of(self, day: int, minute: int) -> int:
         """Return the first instant whose local date and time is minute `minute` of `day` or later."""
+        raise NotImplementedError
 
     def reached_day(self, ms: int) -> int:
         """Return the latest local date that had begun by the instant; later than `day` only where clocks went back."""
+        raise NotImplementedError
 
 
-class FixedZone:
+class FixedZone(Zone):
     """A constant offset from UTC."""
 
     __slots__ = ("_offset_ms",)
@@ -61,7 +67,7 @@ class FixedZone:
         return day * DAY_MS + minute * MINUTE_MS - self._offset_ms
 
 
-class DatabaseZone:
+class DatabaseZone(Zone):
     """A zone of the zone database."""
 
     __slots__ = ("_first", "_info", "_times")

@@ -100,12 +100,13 @@ def test_a_scenario_names_its_catalog(plaudit: Plaudit, scenario: Path, double: 
 
 
 def test_mistakes_of_a_scenario_are_all_told(plaudit: Plaudit, scenario: Path) -> None:
-    scenario.write_text(SCENARIO.replace("days: 3", "days: 401").replace("words", "wrods"))
+    scenario.write_text(SCENARIO.replace("days: 3", "days: 401").replace("words", "wrods") + "skip: [1]\n")
     result = plaudit("preview", "--scenario", scenario)
     assert (result.code, result.out) == (2, "")
     assert f"plaudit: {scenario} cannot be used:" in result.err
     assert "error: days: 401 must lie between 1 and 400" in result.err
     assert "error: metrics.wrods: is not an active metric of the catalog (metrics: words)" in result.err
+    assert result.err.count("error:") == 2
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,25 @@ def test_the_number_of_processes_changes_nothing(records: Path, since: str | Non
     assert _preview(records, OLD, NEW, jobs=3, since=since) == _preview(records, OLD, NEW, since=since)
 
 
+def test_partitions_are_folded_apart_and_the_switch_comes_in_each(tmp_path: Path) -> None:
+    made = history()
+    early = {"metric": "words", "user": {"id": "early"}, "value": 45, "occurredAt": made[100]["occurredAt"]}
+    made.insert(100, early)
+    places = [9 if record is early else int(record["user"]["id"][1:]) % 4 for record in made]
+    placed = [
+        {**record, "origin": {"topic": "t.events", "partition": place, "offset": offset}}
+        for offset, (record, place) in enumerate(zip(made, places, strict=True))
+    ]
+    apart, together = _write(tmp_path / "apart.jsonl", placed), _write(tmp_path / "together.jsonl", made)
+    for since in (None, SINCE):
+        reports = [
+            _preview(path, OLD, NEW, since=since, jobs=jobs) for path, jobs in ((apart, 1), (apart, 2), (together, 1))
+        ]
+        assert reports[0] == reports[1]
+        assert reports[0].systems == reports[2].systems
+        assert reports[0].achievements == reports[2].achievements
+
+
 def test_the_same_catalog_twice_changes_nothing(records: Path) -> None:
     for since in (None, SINCE):
         report = _preview(records, OLD, OLD, since=since)

@@ -186,10 +186,8 @@ class Oracle:
         remaining = {system["key"] for system in self.versions.systems(config)}
         for person in self.people.values():
             effects += self.run_due(person, at)
-            for key in sorted(set(person.windows) - remaining):  # D-22
-                if person.unsent.get(key):
-                    effects.append(send_changed(self.versions, person, key, at))
-                del person.windows[key]
+            gone = sorted(set(person.unsent) - remaining)
+            effects += [send_changed(self.versions, person, key, at) for key in gone]  # D-22
         self.versions.all.append((at, config))
         changed = [a for a in self.versions.achievements("active") if a not in old.get("achievements", [])]
         for person in self.people.values():

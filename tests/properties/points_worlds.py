@@ -80,7 +80,7 @@ def triggers(identity: st.SearchStrategy[str]) -> st.SearchStrategy[Json]:
     )
 
 
-_windows = ("27/28", "28/28", "27/29", "28/30", "29/29", "28/", "29/", "30/")
+_windows = ("28/", "27/", "28/30", "27/29", "27/28", "28/28", "29/29", "29/", "30/")
 """First and last days of boosts, days of March; histories begin on the 28th and seldom last longer than two days."""
 
 
@@ -103,21 +103,27 @@ boosts = objects(
 of_user = st.tuples(boosts, pick(USERS)).map(
     lambda pair: {**{k: v for k, v in pair[0].items() if k != "userAttributes"}, "userId": pair[1]}
 )
+any_boost = weighted((4, boosts), (1, of_user))
 levels = st.lists(pick([0, 3, 5, 10, 25, 60]), unique=True, max_size=4).map(
     lambda points: [{"key": f"l{one}", "points": one} for one in points]
 )
 caps = pick([None, None, 3, 10, 40])
 
 _counted = objects(
-    {"trigger": st.just("metric"), "metric": pick(METRICS[:2]), "metricValue": pick([1, 3, Decimal("5.5")])},
-    {"eventAttributes": event_filters, "userAttributes": user_filters},
+    {
+        "trigger": st.just("metric"),
+        "metric": pick(METRICS[:1] * 2 + METRICS[:2]),
+        "metricValue": pick([1, 3, Decimal("5.5")]),
+        "eventAttributes": event_filters,
+    },
+    {"userAttributes": user_filters},
 )
 _called = objects({"trigger": st.just("api")}, {"userAttributes": user_filters})
 _composite = objects(
     {"trigger": st.just("achievement"), "achievementIds": st.lists(indexes, min_size=1, max_size=2, unique=True)},
     {"userAttributes": user_filters},
 )
-achievements = weighted((3, _counted), (2, _called), (3, _composite))
+achievements = weighted((5, _counted), (2, _called), (3, _composite))
 states = pick(["active", "active", "inactive", "locked"])
 
 
@@ -131,7 +137,7 @@ def systems(key: str) -> st.SearchStrategy[Json]:
             "triggers": st.lists(triggers(pick(["t1", "t2", "t3", "t4", "t5"])), min_size=2, max_size=5, **unique),
             "maxPoints": caps,
             "levels": levels,
-            "boosts": st.lists(boosts | of_user, min_size=1, max_size=3, **unique),
+            "boosts": st.lists(any_boost, min_size=1, max_size=3, **unique),
         },
     )
 
@@ -140,7 +146,7 @@ def systems(key: str) -> st.SearchStrategy[Json]:
 def configs(draw: st.DrawFn) -> Json:
     """A catalog file."""
     config = copy.deepcopy(EMPTY)
-    for body, state in draw(st.lists(st.tuples(achievements, states), min_size=2, max_size=5)):
+    for body, state in draw(st.lists(st.tuples(achievements, states), min_size=2, max_size=6)):
         add_achievement(config, body, state)
     config["systems"] = draw(
         st.tuples(*[systems(key) for key in ("s1", "s2", "s3")][: draw(st.integers(1, 3))]).map(list)
@@ -193,11 +199,6 @@ _trigger_patches = st.one_of(
     st.fixed_dictionaries({"userAttributes": user_filters}),
     st.fixed_dictionaries({"timeUnit": pick(["hour", "day"]), "timeInterval": pick([1, 2, 24])}),
 )
-_counter_patches = st.one_of(
-    st.fixed_dictionaries({"metricThreshold": pick([1, 2, 4])}),
-    st.fixed_dictionaries({"metric": pick(METRICS[:2])}),
-    st.fixed_dictionaries({"eventAttributes": event_filters}),
-)
 _achievement_patches = weighted(
     (4, st.fixed_dictionaries({"status": pick(["active", "active", "locked"])})),
     (2, st.fixed_dictionaries({"metricValue": pick([1, 2, 6])})),
@@ -209,7 +210,7 @@ _system_patches = st.one_of(
     st.fixed_dictionaries({"maxPoints": caps}),
     st.fixed_dictionaries({"levels": levels}),
     st.fixed_dictionaries({"status": pick(["active", "archived"])}),
-    st.fixed_dictionaries({"boosts": st.lists(boosts | of_user, max_size=2, unique_by=lambda one: one["id"])}),
+    st.fixed_dictionaries({"boosts": st.lists(any_boost, max_size=2, unique_by=lambda one: one["id"])}),
 )
 _metric_edits = st.tuples(st.just("metric"), indexes, indexes, pick(["active", "archived"]))
 _trigger_edits = weighted(
@@ -223,13 +224,25 @@ _achievement_edits = weighted(
     (1, st.tuples(st.just("drop achievement"), indexes, indexes, st.none())),
 )
 _system_edits = st.tuples(st.just("system"), indexes, indexes, _system_patches)
+_counting = objects(
+    {
+        "id": pick(["t1", "t2", "t3"]),
+        "type": st.just("metric"),
+        "metric": st.just(METRICS[0]),
+        "metricThreshold": pick([1, 2]),
+        "points": pick([1, 3]),
+        "status": st.just("active"),
+        "eventAttributes": event_filters,
+    }
+)
+_few = st.lists(_counting, min_size=1, max_size=2, unique_by=lambda one: one["id"])
 _counter_edits = weighted(
-    (2, st.tuples(st.just("trigger"), indexes, indexes, _counter_patches)),
-    (2, st.tuples(st.just("new trigger"), indexes, indexes, metric_triggers(pick(["t6", "t7", "t8"])))),
-    (1, st.tuples(st.just("drop trigger"), indexes, indexes, st.none())),
+    (4, st.tuples(st.just("system"), indexes, indexes, st.fixed_dictionaries({"triggers": _few}))),
     (1, st.tuples(st.just("new achievement"), indexes, indexes, st.tuples(_counted, st.just("active")))),
+    (1, st.tuples(st.just("drop achievement"), indexes, indexes, st.none())),
     (1, _metric_edits),
 )
+"""Few triggers at a time, so that a filter often is one that the version before did not have."""
 
 _OF_TYPE = {
     "metric": "metric",
@@ -247,7 +260,7 @@ def edited(config: Json, edit: tuple[str, int, int, Any]) -> Json:
     config = copy.deepcopy(config)
     system = config["systems"][first % len(config["systems"])]
     if what == "system":
-        system.update(value)
+        system.update(copy.deepcopy(value))
     elif what == "metric":
         config["metrics"][first % len(METRICS)]["status"] = value
     elif what == "new trigger" and all(trigger["id"] != value["id"] for trigger in system["triggers"]):
@@ -305,13 +318,13 @@ _plain_events = objects(
     {
         "op": st.just("event"),
         "gap": pick([MINUTE, HOUR]),
-        "user": pick(USERS[:2]),
+        "user": pick(USERS[:1] * 3 + USERS[:2]),
         "profile": objects({}, {"attributes": pick([{"p": "pro"}, {"p": "free"}, {"q": "1"}])}),
         "bare": st.just(True),
-        "metric": pick(METRICS[:2]),
-        "value": pick([Decimal(text) for text in ["1", "2", "0.5", "4", "-1", "-3", "1.25"]]),
-    },
-    {"attributes": pick([{"a": "x"}, {"a": "y"}, {"a": "x", "b": "x"}, {"a": ""}, {"b": "x"}])},
+        "metric": pick(METRICS[:1] * 5 + METRICS[:2]),
+        "value": pick([Decimal(text) for text in ["1", "2", "0.5", "4", "8", "-1", "-3", "-2", "1.25"]]),
+        "attributes": pick([{}, {"a": "x"}, {"a": "x", "b": "x"}, {"a": "y"}, {"a": ""}, {"b": "x"}]),
+    }
 )
 _spread_events = objects(
     {
@@ -339,11 +352,11 @@ def versions(edits: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
 
 def histories(*operations: tuple[int, st.SearchStrategy[Json]]) -> st.SearchStrategy[list[Json]]:
     """Histories of weighted operations; rounds end here and there."""
-    return st.lists(weighted((3, _rounds), *operations), min_size=12, max_size=50)
+    return st.lists(weighted((2, _rounds), *operations), min_size=12, max_size=50)
 
 
 _any_edit = weighted((6, _trigger_edits), (9, _achievement_edits), (2, _system_edits), (1, _metric_edits))
 everything = histories((12, _events), (2, _identifications), (3, _completions), (2, _ticks), (3, versions(_any_edit)))
 unlocks = histories((8, _plain_events), (2, _completions), (5, versions(_achievement_edits)))
-counters = histories((8, _plain_events), (5, versions(_counter_edits)))
+counters = histories((8, _plain_events), (3, versions(_counter_edits)))
 purchases = histories((8, _spread_events), (1, versions(_system_edits)))

@@ -45,11 +45,11 @@ def first_instant(day: date, name: str | None) -> datetime:
     candidates = [midnight - offset for offset in set(offsets)]
     for earlier, later, before, after in zip(samples, samples[1:], offsets, offsets[1:], strict=False):
         if before != after:
-            candidates.append(_change_between(earlier, later, name))
+            candidates.append(change_between(earlier, later, name))
     return min(at for at in candidates if local_date(at, name) >= day)
 
 
-def _change_between(earlier: datetime, later: datetime, name: str | None) -> datetime:
+def change_between(earlier: datetime, later: datetime, name: str | None) -> datetime:
     """Return the second at which the offset changes; there is one change between the two."""
     first = earlier.astimezone(zone_named(name)).utcoffset()
     while later - earlier > timedelta(seconds=1):

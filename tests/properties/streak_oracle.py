@@ -4,11 +4,11 @@ Written from docs/spec (streaks.md, metrics-and-events.md, wire.md) alone; share
 slow: every length, start and balance is counted anew from what has happened.
 """
 
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from tests.properties.streak_answers import Answer, Emission, shown_row
 from tests.properties.streak_calendar import (
     DAY,
     FREQUENCIES,
@@ -21,28 +21,6 @@ from tests.properties.streak_calendar import (
 )
 from tests.properties.streak_chain import Break, Chain, Close, Restored, Rise
 from tests.properties.streak_timeline import ACCUMULATION, BEFORE_RECORD, WITH_MOVE, Due, Json, Line, Timeline
-
-OUTCOMES = {"paused": "usedPause", "frozen": "usedFreeze", "day_off": "dayOff", "bridged": "bridged"}
-"""Verdict of a settlement -> the flag of its row (S53, S59, S61)."""
-
-
-@dataclass
-class Answer:
-    """What a record is answered: the streak object of a metric event, the issues of a request."""
-
-    kind: str
-    streak: Json | None = None
-    issues: list[tuple[str, str]] | None = None
-
-
-@dataclass
-class Emission:
-    """A derived event: type, time carried, fields of `data`, fields of `meta`."""
-
-    type: str
-    at: datetime
-    data: Json
-    meta: Json = field(default_factory=dict)
 
 
 class Oracle:
@@ -338,10 +316,8 @@ class Oracle:
             self._emit("streak.freezes_changed", at, {"delta": delta, "reason": reason, "balance": self.balance})
 
     def _row(self, kind: str, rank: int, period: date, verdict: str, length: int, at: datetime) -> None:
-        flags = {name: name == OUTCOMES.get(verdict) for name in OUTCOMES.values()}
-        span = {"periodStart": period.isoformat(), "periodEnd": last_day(FREQUENCIES[rank], period).isoformat()}
-        data = {"frequency": FREQUENCIES[rank], **span, "length": length, "outcome": verdict, **flags}
-        self._emit(kind, at, data)
+        row = shown_row(FREQUENCIES[rank], period, verdict, length)
+        self._emit(kind, at, {"frequency": FREQUENCIES[rank], "outcome": verdict, **row})
 
     def _changed(self, rank: int, at: datetime) -> None:
         chain = self._chains[rank]
@@ -399,14 +375,6 @@ class Oracle:
         rows = [(period, verdict, reading.length) for period, verdict, reading in chain.rows()]
         rows.append((chain.open, "open", chain.length))
         while len(rows) < count:
-            before = period_start(chain.frequency, rows[0][0] - timedelta(days=1), self.time.week_start)
+            before = period_start(chain.frequency, rows[0][0] - DAY, self.time.week_start)
             rows.insert(0, (before, "none", 0))
-        return [
-            {
-                "periodStart": period.isoformat(),
-                "periodEnd": last_day(chain.frequency, period).isoformat(),
-                "length": length,
-                **{name: name == OUTCOMES.get(verdict) for name in OUTCOMES.values()},
-            }
-            for period, verdict, length in rows[-count:]
-        ]
+        return [shown_row(chain.frequency, *row) for row in rows[-count:]]

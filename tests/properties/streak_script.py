@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.properties.streak_calendar import DAY, WEEKDAYS, first_instant, local_date
+from tests.properties.streak_calendar import DAY, WEEKDAYS, change_between, first_instant, local_date, zone_named
 from tests.properties.streak_fold import METRICS
 from tests.properties.streak_timeline import Json, Line
 
@@ -21,6 +21,7 @@ SCENES = (
     ("America/Sao_Paulo", "2018-02-15T12:00Z"),
     ("America/Havana", "2025-11-01T12:00Z"),  # back from 01:00 to midnight
     ("America/St_Johns", "2006-10-27T12:00Z"),  # back from 00:01 to 23:01
+    ("America/St_Johns", "1999-10-28T12:00Z"),
     ("Atlantic/Azores", "2025-10-24T12:00Z"),
     ("Australia/Lord_Howe", "2025-04-04T12:00Z"),  # half an hour
     ("Antarctica/Troll", "2025-10-24T12:00Z"),  # two hours
@@ -39,6 +40,7 @@ AWAY = (
     "Asia/Kolkata",
     "+05:45",
     "-12:00",
+    "America/St_Johns",  # until 2011 an hour that repeats a date
 )
 
 scenes = st.one_of(
@@ -73,7 +75,9 @@ settings_objects = st.fixed_dictionaries(
     {
         "frequency": st.sampled_from(("daily", "daily", "weekly", "monthly")),
         "evaluationMode": modes,
-        "metrics": st.one_of(*[st.just([{"key": "a", "threshold": 1}])] * 3, thresholds(st.integers(1, 3))),
+        "metrics": st.one_of(
+            st.integers(1, 2).map(lambda n: [{"key": "a", "threshold": n}]), thresholds(st.integers(1, 3))
+        ),
         "customizationEnabled": st.booleans(),
         "daysOff": st.just([]) | days_off,
         "freezes": st.one_of(st.none(), freezes, freezes),
@@ -93,10 +97,11 @@ preferences = st.fixed_dictionaries(
 
 @dataclass(frozen=True)
 class Gap:
-    """Time to the next record: so much, or to the n-th next midnight of the user and so much more."""
+    """Time to the next record: to the n-th next midnight of the user, or his next clock change, and so much more."""
 
     midnights: int = 0
     more: timedelta = timedelta()
+    to_clock_change: bool = False
 
 
 def _gap(midnights: int, **more: int) -> Gap:
@@ -112,7 +117,10 @@ soon = st.one_of(
         lambda n, ms: _gap(n, milliseconds=ms), st.integers(1, 3), st.sampled_from((0, -1, 1, -60_000, 1_800_000))
     ),
 )
-gaps = st.one_of(soon, soon, soon, st.sampled_from((4, 7, 14, 31, 80)).map(lambda n: _gap(0, days=n)))
+clock_change = st.sampled_from((-3_600_000, -1, 0, 1, 1_800_000, 3_599_999, 3_600_000)).map(
+    lambda ms: Gap(0, timedelta(milliseconds=ms), to_clock_change=True)
+)
+gaps = st.one_of(soon, soon, soon, clock_change, st.sampled_from((4, 7, 14, 31, 80)).map(lambda n: _gap(0, days=n)))
 
 
 @dataclass(frozen=True)
@@ -153,12 +161,14 @@ class Script:
     lines: list[Line] = field(default_factory=list)
     switched: datetime | None = None
 
-    def advance(self, gap: Gap, user: str) -> None:
-        """Let time pass."""
+    def advance(self, gap: Gap, user: str, zone: str | None = "") -> None:
+        """Let time pass; by the clock of the user's zone, if none is given."""
         at = self.now
-        zone = self.zones.get(user)
+        zone = self.zones.get(user) if zone == "" else zone
         for _ in range(gap.midnights):
             at = next_midnight(at, zone)
+        if gap.to_clock_change:
+            at = next_change(at, zone) or at
         self.now = max(self.now, at + gap.more)
 
     def control(self, kind: str, **fields: Any) -> Line:
@@ -197,6 +207,15 @@ def next_midnight(at: datetime, zone: str | None) -> datetime:
     while first_instant(day, zone) <= at:
         day += DAY
     return first_instant(day, zone)
+
+
+def next_change(at: datetime, zone: str | None) -> datetime | None:
+    """Return the next instant at which the offset of the zone changes, within 200 days."""
+    for day in range(200):
+        one, other = at + day * DAY, at + (day + 1) * DAY
+        if one.astimezone(zone_named(zone)).utcoffset() != other.astimezone(zone_named(zone)).utcoffset():
+            return change_between(one, other, zone)
+    return None
 
 
 def before(at: datetime, late: Late, zone: str | None) -> datetime:

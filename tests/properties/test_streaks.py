@@ -22,12 +22,12 @@ from tests.properties.streak_timeline import Json, Line, instant, steps_of, user
 
 pytestmark = pytest.mark.timeout(3600)  # of a long search, and of shrinking what it finds
 
-QUICK_EXAMPLES = 300
+QUICK_EXAMPLES = 200
 """Without `--property-examples`."""
 
 USERS = ("u", "v")
 users = st.sampled_from(("u", "u", "u", "v"))
-zones = st.integers(0, 8)
+zones = st.integers(0, len(script.AWAY) + 1)
 REQUESTS = ("freeze.grant", "streak.restore", "streak.reset")
 
 
@@ -107,6 +107,7 @@ class StreakMachine(RuleBasedStateMachine):
         user=users,
         days=st.integers(1, 3),
         nights=st.sampled_from((2, 2, 1, 3)),
+        part=st.booleans(),
         met=st.booleans(),
         between=st.none() | st.sampled_from((*REQUESTS, "off and on")),
         late=script.often_yesterday,
@@ -117,13 +118,16 @@ class StreakMachine(RuleBasedStateMachine):
         user: str,
         days: int,
         nights: int,
+        part: bool,
         met: bool,
         between: str | None,
         late: script.Late,
     ) -> None:
         """A missed day or two of a user with a streak, perhaps a request, an event that comes late."""
         self.act(gap, user, "a", days)
-        self.script.advance(script.Gap(nights), user)
+        if part:
+            self.event(gap, user, "a", 1, script.Late(), 0, None, None)
+        self.script.advance(script.Gap(nights - part), user)
         if met:
             self.event(script.Gap(), user, "a", 3, script.Late(), 0, None, None)
         if between == "off and on":
@@ -131,11 +135,18 @@ class StreakMachine(RuleBasedStateMachine):
                 self.prefer(script.Gap(), user, {"enabled": enabled}, script.Late())
         elif between:
             self.request(script.Gap(), user, between, script.Late())
-        self.event(script.Gap(), user, "a", 3, late, 0, None, None)
+        self.event(script.Gap(), user, "a", 1 if part else 3, late, 0, None, None)
 
-    @rule(gap=script.gaps, user=users, late=script.lateness, zone=zones)
+    @rule(user=users, days=st.sampled_from((7, 31)), times=st.integers(1, 13), rest=st.integers(1, 400))
+    def restore(self, user: str, days: int, times: int, rest: int) -> None:
+        """A streak of weeks or months, a rest, a restore."""
+        for _ in range(times):
+            self.event(script.Gap(0, timedelta(days=days)), user, "a", 3, script.Late(), 0, None, None)
+        self.request(script.Gap(0, timedelta(days=rest)), user, "streak.restore", script.Late())
+
+    @rule(gap=script.gaps | script.clock_change, user=users, late=script.lateness, zone=zones)
     def move(self, gap: script.Gap, user: str, late: script.Late, zone: int) -> None:
-        self.script.advance(gap, user)
+        self.script.advance(gap, user, self.zone(zone)["tz"] if gap.to_clock_change else "")
         self.send(self.script.activity(user, late, timedelta(), {"type": "identify"}, self.zone(zone)))
 
     @rule(gap=script.gaps, limit=st.sampled_from((10**9, 10**9, 1, 3)))

@@ -9,6 +9,7 @@ from processors.rules.catalogs import CatalogStore
 from processors.rules.partition import Partition
 from processors.rules.settings import FoldSettings
 from schemas.catalog_file import encode_config
+from schemas.emission import Emission
 from schemas.instants import format_instant, parse_instant
 from schemas.records import LogRecord
 
@@ -39,18 +40,22 @@ class Fold:
 
     def send(self, record: Json, hour: float, user: str | None = None, limit: int = 10**6) -> list[Json]:
         """Fold one record; return derived events and refusals."""
+        out: list[Emission] = []
+        self.take(record, hour, user, out, limit)
+        return [json.loads(emission.value) for emission in out]
+
+    def take(self, record: Json, hour: float, user: str | None, out: list[Emission], limit: int = 10**6) -> None:
+        """Fold one record; append what it emits to `out`."""
         value = msgspec.json.encode(record)
         key = user.encode() if user else None
         log_record = LogRecord(0, self.partition.next_offset, START + int(hour * HOUR), key, value)
-        found: list[Json] = []
         done = False
         while not done:
-            out: list[Any] = []
-            done = self.partition.process(log_record, out, limit)
+            part: list[Emission] = []
+            done = self.partition.process(log_record, part, limit)
             self.partition.changes(log_record.offset + done)
             self.partition.commit()
-            found += [json.loads(emission.value) for emission in out]
-        return found
+            out += part
 
     def switch(self, version: str, hour: float, sent: float | None = None, limit: int = 10**6) -> list[Json]:
         """Send the control record of a version."""

@@ -144,3 +144,16 @@ def test_collected_awards_of_a_system_that_goes_come_out_at_the_switch() -> None
     version = fold.add({"metrics": ["m"]}, 1.02)
     changed = [e for e in fold.switch(version, 1.02) if e["type"] == "points.changed"]
     assert [e["data"]["points"]["added"] for e in changed] == [1]
+
+
+def test_an_edit_older_than_the_user_reaches_the_user() -> None:
+    """The version was published before the user came, its switch stands after it: the first tick has the new interval."""
+    fold = Fold()
+    fold.publish(config(HOURLY), 0)
+    version = fold.add(config({**HOURLY, "timeInterval": 3}), 1)
+    fold.event(1.5)
+    fold.switch(version, 1, sent=2)
+    fold.tick(4.4)
+    assert fold.balance() == 0
+    fold.tick(4.5)
+    assert fold.balance() == 1
