@@ -93,7 +93,7 @@ def show(found: dict[str, Identity]) -> int:
     first = next(iter(found.values()))
     print(", ".join(f"{topic} {count:,}" for topic, count in sorted(first.records.items())), end="")
     print(f"; {first.value_bytes / 1_000_000:,.0f} MB")
-    same = len({one.digest for one in found.values()}) == 1
+    same = len({one.digest for one in found}) == 1
     print("identical" if same else "DIFFERENT")
     return 0 if same else 1
 
@@ -110,14 +110,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="how many at a time")
     options = parser.parse_args(arguments)
     if options.records:
-        return show(compare(options.records, options.sizes, options.processes))
+        return compare(options.records, options.sizes, options.processes)
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
         log = Synthetic(options.events, users=options.users, days=options.days, seed=options.seed)
         file.writelines(line + b"\n" for line in log)
         file.flush()
         size_mb = Path(file.name).stat().st_size / 1_000_000
         print(f"{options.events:,} events of {options.users:,} users, {size_mb:,.0f} MB", flush=True)
-        return show(compare(file.name, options.sizes, options.processes))
+        return compare(file.name, options.sizes, options.processes)
 
 
 if __name__ == "__main__":
