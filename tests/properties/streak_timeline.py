@@ -78,6 +78,7 @@ def steps_of(lines: list[Line], user: str) -> list[Step]:
     """Return the steps of a user with their append and effective times (X5, S6)."""
     steps: list[Step] = []
     latest: datetime | None = None
+    exists = False
     used: set[tuple[str, str]] = set()
     for line in lines:
         record = line.record
@@ -89,7 +90,8 @@ def steps_of(lines: list[Line], user: str) -> list[Step]:
             steps.append(Step(kind, at, at, record, own=False))
         elif user_of(record) == user:
             append = line.timestamp if latest is None else max(line.timestamp, latest)
-            latest = append
+            exists = exists or kind in ("metric", "identify")
+            latest = append if exists else latest  # a request about nobody leaves nothing (X5)
             occurred = instant(record["occurredAt"]) if "occurredAt" in record else line.timestamp
             if "idempotencyKey" in record:
                 used_key = record["metric"], record["idempotencyKey"]
