@@ -78,19 +78,16 @@ def identity(path: str, size: str) -> Identity:
     return Identity(digest.hexdigest(), dict(digest.records), digest.value_bytes, round(time.perf_counter() - began, 1))
 
 
-def compare(path: str, sizes: Sequence[str], processes: int) -> dict[str, Identity]:
-    """Fold a records file at several sizes, `processes` at a time."""
+def compare(path: str, sizes: Sequence[str], processes: int) -> int:
+    """Fold a records file at several sizes, `processes` at a time, and print what comes out; return 1 if it is not all the
+    same."""
+    found = []
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        return dict(zip(sizes, pool.map(partial(identity, path), sizes), strict=True))
-
-
-def show(found: dict[str, Identity]) -> int:
-    """Print what came out; return 1 if it is not all the same."""
-    for size, one in found.items():
-        print(
-            f"rounds of {size:>4}  {sum(one.records.values()):>12,} records  {one.seconds:>7,.1f} s  sha256 {one.digest}"
-        )
-    first = next(iter(found.values()))
+        for size, one in zip(sizes, pool.map(partial(identity, path), sizes), strict=True):
+            count = sum(one.records.values())
+            print(f"rounds of {size:>4}  {count:>12,} records  {one.seconds:>7,.1f} s  sha256 {one.digest}", flush=True)
+            found.append(one)
+    first = found[0]
     print(", ".join(f"{topic} {count:,}" for topic, count in sorted(first.records.items())), end="")
     print(f"; {first.value_bytes / 1_000_000:,.0f} MB")
     same = len({one.digest for one in found}) == 1
