@@ -78,22 +78,19 @@ def identity(path: str, size: str) -> Identity:
     return Identity(digest.hexdigest(), dict(digest.records), digest.value_bytes, round(time.perf_counter() - began, 1))
 
 
-def compare(path: str, sizes: Sequence[str], processes: int) -> dict[str, Identity]:
-    """Fold a records file at several sizes, `processes` at a time."""
+def compare(path: str, sizes: Sequence[str], processes: int) -> int:
+    """Fold a records file at several sizes, `processes` at a time, and print what comes out; return 1 if it is not all the
+    same."""
+    found = []
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        return dict(zip(sizes, pool.map(partial(identity, path), sizes), strict=True))
-
-
-def show(found: dict[str, Identity]) -> int:
-    """Print what came out; return 1 if it is not all the same."""
-    for size, one in found.items():
-        print(
-            f"rounds of {size:>4}  {sum(one.records.values()):>12,} records  {one.seconds:>7,.1f} s  sha256 {one.digest}"
-        )
-    first = next(iter(found.values()))
+        for size, one in zip(sizes, pool.map(partial(identity, path), sizes), strict=True):
+            count = sum(one.records.values())
+            print(f"rounds of {size:>4}  {count:>12,} records  {one.seconds:>7,.1f} s  sha256 {one.digest}", flush=True)
+            found.append(one)
+    first = found[0]
     print(", ".join(f"{topic} {count:,}" for topic, count in sorted(first.records.items())), end="")
     print(f"; {first.value_bytes / 1_000_000:,.0f} MB")
-    same = len({one.digest for one in found.values()}) == 1
+    same = len({one.digest for one in found}) == 1
     print("identical" if same else "DIFFERENT")
     return 0 if same else 1
 
@@ -110,14 +107,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="how many at a time")
     options = parser.parse_args(arguments)
     if options.records:
-        return show(compare(options.records, options.sizes, options.processes))
+        return compare(options.records, options.sizes, options.processes)
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
         log = Synthetic(options.events, users=options.users, days=options.days, seed=options.seed)
         file.writelines(line + b"\n" for line in log)
         file.flush()
         size_mb = Path(file.name).stat().st_size / 1_000_000
         print(f"{options.events:,} events of {options.users:,} users, {size_mb:,.0f} MB", flush=True)
-        return show(compare(file.name, options.sizes, options.processes))
+        return compare(file.name, options.sizes, options.processes)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from deploy.cli.support.recorded import RecordedLog
     from deploy.cli.support.sources import LogSource
     from deploy.settings import Settings
+    from processors.engine.names import Names
+
+OFFSETS_S = 15.0
+"""How long a broker may take to tell committed offsets."""
 
 
 class Asked(NamedTuple):
@@ -190,7 +194,6 @@ def _log(asked: Asked, settings: "Settings", keep: ExitStack) -> Opened:
     ends, so that what is applied is recorded, and what is recorded has its cause in the log."""
     import asyncio
 
-    from deploy.cli.support.progress import Applied
     from deploy.cli.support.recorded import TopicsRecorded
     from deploy.cli.support.servers import servers
     from deploy.cli.support.sources import TopicSource, file_source
@@ -202,11 +205,7 @@ def _log(asked: Asked, settings: "Settings", keep: ExitStack) -> Opened:
     bootstrap = keep.enter_context(servers(kafka=True)).kafka
     names = Names(settings.prefix)
 
-    async def applied() -> dict[int, int]:
-        async with Applied(bootstrap, names) as one:
-            return await one.offsets()
-
-    offsets = asyncio.run(applied()) if asked.comparing else None
+    offsets = asyncio.run(_applied(bootstrap, names)) if asked.comparing else None
     topics = TopicsRecorded(bootstrap, names) if asked.comparing and asked.against is None else None
     source = TopicSource(bootstrap, settings)
     for partition, begin in sorted(source.begins.items()):
@@ -216,6 +215,24 @@ def _log(asked: Asked, settings: "Settings", keep: ExitStack) -> Opened:
                 "log from its beginning. Keep retention.ms=-1 on it (X9a)"
             )
     return source, topics, offsets
+
+
+async def _applied(bootstrap: str, names: "Names") -> dict[int, int]:
+    """Return the committed offsets; a broker that has just started does not know them at once."""
+    import asyncio
+    import time
+
+    from deploy.cli.support.console import note
+    from deploy.cli.support.progress import POLL_S, Applied
+
+    deadline = time.monotonic() + OFFSETS_S
+    async with Applied(bootstrap, names) as one:
+        while not (found := await one.offsets()):
+            if time.monotonic() > deadline:
+                note(f"no offsets of group {names.group} are committed: nothing of the log needs to be recorded")
+                return {}
+            await asyncio.sleep(POLL_S)
+    return found
 
 
 def _check_environment(mismatches: list[Any], environment: str) -> None:

@@ -108,5 +108,5 @@ def test_a_first_record_that_is_not_derived_is_told() -> None:
 
 
 def test_headers_are_part_of_what_is_compared() -> None:
-    assert form_of(ONE, "points.awarded", "1") != form_of(ONE, "points.awarded", "2")
+    assert form_of(ONE, b"points.awarded", b"1") != form_of(ONE, b"points.awarded", b"2")
     assert form_of(ONE) == ONE

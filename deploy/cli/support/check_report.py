@@ -29,6 +29,8 @@ def report(checked: Checked, difference: Difference | None, recorded: RecordedLo
     if difference is not None:
         for line in shown_difference(difference, recorded, source, prefix):
             print(line)
+        if difference.hit is not None and any(n == difference.hit.record.partition for _, n in checked.truncated):
+            print("older records of this partition are deleted (see below): what is only derived may have been there")
         print()
     _print_counts(checked, prefix)
     beyond = f" (and {counted(checked.beyond, 'record')} that may be in work)" if checked.beyond else ""
@@ -149,6 +151,8 @@ def named(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         fields = {name: named(getattr(value, name)) for name in value.__struct_fields__}
         return {name: field for name, field in fields.items() if field is not None and field != {} and field != []}
+    if isinstance(value, msgspec.Raw):
+        return msgspec.json.decode(value)
     if isinstance(value, dict):
         return {key: named(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

@@ -69,9 +69,9 @@ class Counts(msgspec.Struct):
         return self.derived - self.only_derived
 
 
-def form_of(value: bytes, kind: str = "", identity: str = "") -> bytes:
+def form_of(value: bytes, kind: bytes = b"", identity: bytes = b"") -> bytes:
     """Return value and headers as one; NUL, which is in no JSON, stands between."""
-    return value + f"\0type={kind}\0id={identity}".encode() if kind or identity else value
+    return b"%b\0type=%b\0id=%b" % (value, kind, identity) if kind or identity else value
 
 
 class Comparison:

@@ -196,7 +196,7 @@ class TopicsRecorded:
 
     def sent(self, emission: Emission) -> Sent:
         """See RecordedLog."""
-        return emission.topic, emission.key, form_of(emission.value, emission.type, emission.id)
+        return emission.topic, emission.key, form_of(emission.value, emission.type.encode(), emission.id.encode())
 
     def reader(self, partition: int | None) -> "TopicsReader":
         """See RecordedLog."""
@@ -285,5 +285,10 @@ class TopicsReader:
 
 
 def _form(record: Any) -> bytes:
-    headers = {name: value.decode(errors="replace") for name, value in record.headers}
-    return form_of(record.value or b"null", headers.get("type", ""), headers.get("id", ""))
+    kind = identity = b""
+    for name, value in record.headers:
+        if name == "type":
+            kind = value
+        elif name == "id":
+            identity = value
+    return form_of(record.value or b"null", kind, identity)

@@ -9,7 +9,7 @@ from deploy.cli.support.sources import LogSource
 from processors.engine.errors import AbortableError
 from processors.engine.memory import MAX_ATTEMPTS, FailAt, Listener, MemoryLog
 from processors.engine.names import Names
-from processors.engine.round import Batch, RoundRunner
+from processors.engine.round import Batch, Change, RoundRunner
 from processors.rules.catalogs import CatalogStore
 from processors.rules.partition import Partition
 from schemas.emission import Emission
@@ -157,11 +157,13 @@ class _Traced:
 
 
 class _ForgetfulLog(MemoryLog):
-    """Committed records are handed over elsewhere; kept here, they would fill the memory."""
+    """What is committed is handed over elsewhere; kept here, it would fill the memory."""
 
-    async def commit(self) -> None:
-        await super().commit()
-        self.records.clear()
+    async def send(
+        self, names: Names, partition: int, emissions: Sequence[Emission], changes: Sequence[Change] | None
+    ) -> None:
+        """See TransactionPort."""
+        await super().send(names, partition, (), None if changes is None else ())
 
 
 class _NoMore:
