@@ -5,19 +5,15 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from processors.rules.effects import Effects
+from processors.rules.effects import Data, Effects
 from processors.rules.user import User
-from schemas.derived import LevelChanged, Meta, PointsAwarded
+from schemas.derived import Meta
 from schemas.emission import Emission
 
 WATCHED: Final = frozenset(
     {"metric.changed", "points.awarded", "points.level_changed", "streak.started", "streak.lost"}
 )
 """Types of which a preview takes note; the others cost it nothing."""
-
-
-Data = msgspec.Struct | str
-"""The data of a derived event: its Struct, or the JSON that it would give."""
 
 
 class _Seen(msgspec.Struct, rename="camel", gc=False):
@@ -107,19 +103,16 @@ class Watching(Effects):
             self.out.append(Noted("", None, b"", kind, data=data, user=self.user, occurred_ms=due_ms))
 
 
-def award_of(noted: Noted) -> PointsAwarded | PointsAwardedSeen:
+def award_of(noted: Noted) -> PointsAwardedSeen:
     """Return what a noted `points.awarded` says."""
-    data = noted.data
-    if isinstance(data, str):
-        return _award.decode(data)
-    assert isinstance(data, PointsAwarded)
-    return data
+    return _award.decode(_text(noted))
 
 
-def level_of(noted: Noted) -> LevelChanged | LevelChangedSeen:
+def level_of(noted: Noted) -> LevelChangedSeen:
     """Return what a noted `points.level_changed` says."""
+    return _level.decode(_text(noted))
+
+
+def _text(noted: Noted) -> str | bytes:
     data = noted.data
-    if isinstance(data, str):
-        return _level.decode(data)
-    assert isinstance(data, LevelChanged)
-    return data
+    return data if isinstance(data, str) else msgspec.json.encode(data)
