@@ -205,15 +205,7 @@ class UserRecords:
             messages.send_at_once(user, plan, request.append, effects)
         if created:
             self._store.add(user)
-        if request.remembered:
-            forgotten = self._store.memory(key).event_ids.add(request.remembered, "")
-            if forgotten:
-                self._counters["forgotten_ids"] += forgotten
-        if applied.forgotten:
-            self._counters["forgotten_ids"] += applied.forgotten
-        if not applied.tallied:
-            self._counters["forgotten_tallies"] += 1
-        self._counters["applied"] += 1
+        self._remember(request, applied)
         if checked is None:
             self._answer(request, out, applied, None)
             return True
@@ -228,6 +220,17 @@ class UserRecords:
         )
         out.append(_Emission(OUTCOMES, key, text.encode()))
         return True
+
+    def _remember(self, request: _Request, applied: apply.Applied) -> None:
+        """Remember a given event id, and count the record and what had to be forgotten for it (C32)."""
+        forgotten = applied.forgotten
+        if request.remembered:
+            forgotten += self._store.memory(request.key).event_ids.add(request.remembered, "")
+        if forgotten:
+            self._counters["forgotten_ids"] += forgotten
+        if not applied.tallied:
+            self._counters["forgotten_tallies"] += 1
+        self._counters["applied"] += 1
 
     def _carry_out(
         self,
