@@ -8,18 +8,20 @@ import click
 
 from deploy.cli.support.errors import DONE
 from deploy.cli.support.options import tenant_option
-from deploy.cli.support.streak_history import HISTORY_PERIODS, MAX_HISTORY_PERIODS, read_streak
 
 if TYPE_CHECKING:
     from deploy.cli.support.clickhouse import ClickHouse
     from schemas.catalog import Catalog
+
+HISTORY_PERIODS: Final = 7
+MAX_HISTORY_PERIODS: Final = 366
+"""Rows of `streakHistory`: default and greatest number (S85)."""
 
 LATEST_AWARDS: Final = 100
 SHOWN_AWARDS: Final = 10
 """Awards on a terminal; --json has LATEST_AWARDS."""
 
 _WHERE: Final = "WHERE tenant = {tenant:String} AND user_id = {user:String}"
-_INSTANT: Final = "concat(replaceOne(toString({0}), ' ', 'T'), 'Z')"
 
 
 @click.command(
@@ -84,10 +86,14 @@ def read_user(
     clickhouse: "ClickHouse", user_id: str, tenant: str, catalog: "Catalog | None", periods: int
 ) -> dict[str, Any] | None:
     """Return the document of X17 with `periods` rows of `streakHistory`, None if the user is unknown."""
+    from deploy.cli.support.clickhouse import instant_sql
+    from deploy.cli.support.streak_history import read_streak
+
     given = {"user": user_id, "tenant": tenant}
     users = clickhouse.rows(
-        f"SELECT user_id, name, tz, attributes, control, {_at('created_at')} AS created, {_at('first_event_at')} AS first_event, "
-        f"{_at('last_event_at')} AS last_event FROM users {_WHERE}",
+        f"SELECT user_id, name, tz, attributes, control, {instant_sql('created_at')} AS created, "
+        f"{instant_sql('first_event_at')} AS first_event, "
+        f"{instant_sql('last_event_at')} AS last_event FROM users {_WHERE}",
         **given,
     )
     if not users:
@@ -98,12 +104,12 @@ def read_user(
         f"SELECT system_key, total, level_key FROM points_balances {_WHERE} ORDER BY system_key", **given
     )
     completions = clickhouse.rows(
-        f"SELECT achievement_id, {_at('achieved_at')} AS at FROM achievement_completions FINAL {_WHERE} "
+        f"SELECT achievement_id, {instant_sql('achieved_at')} AS at FROM achievement_completions FINAL {_WHERE} "
         "ORDER BY achieved_at, achievement_id",
         **given,
     )
     awards = clickhouse.rows(
-        f"SELECT award_id, system_key, trigger_id, trigger_type, awarded, total_after, {_at('date')} AS at, "
+        f"SELECT award_id, system_key, trigger_id, trigger_type, awarded, total_after, {instant_sql('date')} AS at, "
         f"toString(local_date) AS day, boosts FROM points_awards FINAL {_WHERE} "
         f"ORDER BY date DESC, src_off DESC LIMIT {LATEST_AWARDS}",
         **given,
@@ -140,10 +146,6 @@ def read_user(
             for row in awards
         ],
     }
-
-
-def _at(column: str) -> str:
-    return _INSTANT.format(column)
 
 
 def _key(achievement_id: str, catalog: "Catalog | None") -> dict[str, str]:

@@ -88,6 +88,11 @@ class ClickHouse:
         return [json.loads(line, parse_float=Decimal) for line in b"".join(chunks).splitlines()]
 
 
+def instant_sql(column: str) -> str:
+    """Return the SQL of an instant as the documents of commands show it: ISO 8601, UTC, milliseconds."""
+    return f"concat(replaceOne(toString({column}), ' ', 'T'), 'Z')"
+
+
 def _escaped(value: str) -> str:
     """Return the value of a parameter as the server reads it: in the manner of tab-separated values."""
     return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")

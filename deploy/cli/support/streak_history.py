@@ -2,25 +2,20 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
+from deploy.cli.support.clickhouse import ClickHouse, instant_sql
 from processors.rules.periods import next_start, period_start
 from processors.rules.zones import zone_of
 from schemas.catalog import Frequency
 from schemas.instants import format_day, parse_day
 
 if TYPE_CHECKING:
-    from deploy.cli.support.clickhouse import ClickHouse
     from schemas.catalog import Catalog
 
-HISTORY_PERIODS: Final = 7
-MAX_HISTORY_PERIODS: Final = 366
-"""Rows of `streakHistory`: default and greatest number (S85)."""
-
 _WHERE: Final = "WHERE tenant = {tenant:String} AND user_id = {user:String} AND frequency = {frequency:String}"
-_INSTANT: Final = "concat(replaceOne(toString({0}), ' ', 'T'), 'Z')"
 
 
 def read_streak(
-    clickhouse: "ClickHouse",
+    clickhouse: ClickHouse,
     given: dict[str, str],
     catalog: "Catalog | None",
     tz: str | None,
@@ -41,7 +36,7 @@ def read_streak(
     frequency: Frequency = settings.frequency if settings is not None else "daily"
     week_start = settings.week_start if settings is not None else 0
     rows = clickhouse.rows(
-        f"SELECT length, toString(started) AS begun, {_INSTANT.format('extended_at')} AS extended, "
+        f"SELECT length, toString(started) AS begun, {instant_sql('extended_at')} AS extended, "
         f"toString(period_start) AS first, period_met, longest FROM streak_state {_WHERE}",
         frequency=frequency,
         **given,
@@ -70,7 +65,7 @@ def read_streak(
 
 
 def _history(
-    clickhouse: "ClickHouse",
+    clickhouse: ClickHouse,
     given: dict[str, str],
     frequency: Frequency,
     week_start: int,
@@ -84,7 +79,7 @@ def _history(
         starts.append(period_start(frequency, starts[-1] - 1, week_start))
     starts.reverse()
     settled = clickhouse.rows(
-        f"SELECT toString(period_start) AS first, length, used_freeze, used_pause, {_INSTANT.format('reset_at')} AS reset "
+        f"SELECT toString(period_start) AS first, length, used_freeze, used_pause, {instant_sql('reset_at')} AS reset "
         f"FROM streak_periods {_WHERE} AND period_start >= toDate32({{oldest:String}})",
         frequency=frequency,
         oldest=format_day(starts[0]),
