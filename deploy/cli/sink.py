@@ -32,7 +32,7 @@ def command(topics: tuple[str, ...], until_caught_up: bool) -> int:
         from prometheus_client import start_http_server
 
         try:
-            start_http_server(settings.metrics_port)
+            start_http_server(settings.metrics_port, settings.metrics_host)
         except OSError as error:
             raise CommandError(
                 f"PLAUDIT_METRICS_PORT={settings.metrics_port} cannot be used ({error.strerror}); "

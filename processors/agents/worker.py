@@ -24,6 +24,7 @@ from processors.engine.table import MakeFold
 from processors.rules import partition
 from processors.rules.catalogs import CatalogStore as Catalogs
 from processors.rules.settings import FoldSettings
+from schemas.operations import GRACE_S, LOOPBACK
 from schemas.topics import DEFAULT_PARTITIONS, DEFAULT_PREFIX
 
 log = structlog.get_logger(__name__)
@@ -51,7 +52,11 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     session_s: float = SESSION_S
     allow_retention: bool = False
     metrics_port: int = 0
-    """Where Prometheus metrics are served; 0 = nowhere."""
+    """Where /metrics, /healthz and /readyz are served; 0 = nowhere."""
+    metrics_host: str = LOOPBACK
+    """Address to bind to there."""
+    grace_s: float = GRACE_S
+    """How long the worker may take to end in order."""
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -110,7 +115,7 @@ def run_worker(options: WorkerOptions, *, clock: bool, rules: Rules | None = Non
     quiet_libraries(logging.WARNING)
     if options.metrics_port:
         try:
-            start_http_server(options.metrics_port)
+            start_http_server(options.metrics_port, options.metrics_host)
         except OSError as error:
             raise EngineError(
                 f"PLAUDIT_METRICS_PORT={options.metrics_port} cannot be used ({error.strerror}); "
