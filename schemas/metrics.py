@@ -194,9 +194,9 @@ TIMERS_OVERDUE: Final = _gauge(
     "plaudit_timers_overdue",
     "users",
     _WORKER,
-    "Users with something due at or before the last tick",
-    "0 between ticks. A long tick (a week's downtime) is carried out in slices and shows here meanwhile; counted up to "
-    "10,000.",
+    "Users with something due for more than two minutes",
+    "Above 0 while a long downtime is made up for, which goes in slices. Counted up to 10,000; 0 before the first tick: "
+    "while history is loaded (X8) time stands still on purpose.",
     "partition",
 )
 TICK_TIMESTAMP: Final = _gauge(
