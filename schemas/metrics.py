@@ -127,7 +127,7 @@ PARTITIONS: Final = _gauge(
     _BOTH,
     "Partitions that this process has",
     "`state` is ready, or recovering: assigned, but not at work yet. A sink counts partitions of all derived topics.",
-    "state",
+    *("process", "state"),
 )
 INPUT_PARTITIONS: Final = _gauge(
     "plaudit_input_partitions", "partitions", _WORKER, "Partitions of the input log, as configured"
