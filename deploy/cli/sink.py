@@ -18,6 +18,7 @@ Examples:
 @click.option("--until-caught-up", is_flag=True, help="End when all committed records are written.")
 def command(topics: tuple[str, ...], until_caught_up: bool) -> int:
     """Write the derived events into the tables, each once, until Ctrl-C or SIGTERM."""
+    from deploy.cli.support.access import check_access
     from deploy.cli.support.errors import CommandError, WrongUseError
     from deploy.cli.support.servers import need_servers
     from deploy.logging import set_up_logging
@@ -38,6 +39,7 @@ def command(topics: tuple[str, ...], until_caught_up: bool) -> int:
                 f"PLAUDIT_METRICS_PORT={settings.metrics_port} cannot be used ({error.strerror}); "
                 "free that port, or set the variable to another"
             ) from error
+    check_access(found)
     instance = claim_instance(settings.instance, settings.home, SINKS)
     try:
         run_sink_process(
