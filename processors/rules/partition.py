@@ -20,7 +20,7 @@ from processors.rules.tallies import Filling
 from processors.rules.user import User
 from processors.rules.user_records import UserRecords
 from schemas.catalog_file import CatalogError
-from schemas.emission import CatalogMissingError, Emission
+from schemas.emission import CatalogMissingError, Emission, Measures
 from schemas.instants import EARLIEST_MS, LATEST_MS, to_ms
 from schemas.records import CatalogSwitch, ControlRecord, LogRecord, MetricEvent, Tick
 from schemas.state import PartitionState, UserState
@@ -346,6 +346,20 @@ class Partition:
     def keys(self) -> list[bytes]:
         """Return the keys of all users, sorted."""
         return self._store.keys()
+
+    def measures(self, overdue_at_ms: int) -> Measures:
+        """Return how much this partition holds and how far it is; overdue is who has something due at or before
+        `overdue_at_ms`. Costs what is overdue, not the number of users."""
+        store, tick = self._store, self._control.tick
+        return Measures(
+            state_bytes=store.stored_bytes,
+            users=store.users,
+            remembered_ids=store.remembered,
+            timers=store.timers,
+            overdue=0 if tick is None else store.overdue(overdue_at_ms),
+            tick_ms=tick,
+            catalogs=dict(self._control.catalogs),
+        )
 
     # the end of a round
 

@@ -22,6 +22,9 @@ TALLIES_PREFIX: Final = b"t"
 
 NEVER: Final = 2**63 - 1
 
+MOST_COUNTED: Final = 10_000
+"""Overdue users beyond which nobody counts on."""
+
 _HEAP_SLACK: Final = 1_000
 _CHUNK_NUMBER_BYTES: Final = 4
 _DUE_BYTES: Final = 8
@@ -123,6 +126,15 @@ class _Entry:
         self.due = NEVER if stored is None else int.from_bytes(stored[:_DUE_BYTES], signed=True)
 
 
+def _size(entry: _Entry) -> int:
+    """Bytes of a user on the changelog, as of the last round."""
+    size = 0 if entry.stored is None else len(entry.stored)
+    for value in entry.annexes:
+        if value is not None:
+            size += len(value)
+    return size
+
+
 class UserStore:
     """All users of a partition by record key. What a round touches is written once, or put back as it was."""
 
@@ -137,6 +149,10 @@ class UserStore:
         self._prepared: dict[bytes, bytes] = {}
         self._prepared_annexes: dict[bytes, _Stored] = {}
         self._waiting: dict[bytes, _Stored] = {}  # annexes whose user comes later in the changelog
+        self.stored_bytes = 0
+        """Encoded states and annexes of all users, as of the last round."""
+        self.remembered = 0
+        """Ids remembered of all users; chunks of the changelog count as full."""
 
     # recovery
 
@@ -159,11 +175,12 @@ class UserStore:
                 self._waiting[key[1:]] = _with(waiting, _PLACES[kind], value)
         elif kind in (EVENT_IDS, IDEMPOTENCY_KEYS):
             chunk = int.from_bytes(key[1 : 1 + _CHUNK_NUMBER_BYTES])
-            self.memory(key[1 + _CHUNK_NUMBER_BYTES :]).of(kind).load(chunk, value)
+            self.remembered += self.memory(key[1 + _CHUNK_NUMBER_BYTES :]).of(kind).load(chunk, value)
 
     def loaded(self) -> None:
         """Recovery has ended: rebuild the timers."""
         self._waiting = {}
+        self.stored_bytes = sum([_size(entry) for entry in self._entries.values()])
         self._heap = [(entry.due, key) for key, entry in self._entries.items() if entry.due != NEVER]
         heapq.heapify(self._heap)
 
@@ -275,6 +292,31 @@ class UserStore:
                 return due, key
         return None
 
+    @property
+    def users(self) -> int:
+        """Number of users."""
+        return len(self._entries)
+
+    @property
+    def timers(self) -> int:
+        """About how many users have a due instant: notes that no longer hold count until their time comes."""
+        return min(len(self._heap), len(self._entries))
+
+    def overdue(self, at: int) -> int:
+        """Return how many users are due at or before `at`, counted up to MOST_COUNTED."""
+        heap, waiting, found = self._heap, [0], 0
+        while waiting and found < MOST_COUNTED:
+            place = waiting.pop()
+            if place >= len(heap) or heap[place][0] > at:
+                continue  # a heap: nothing below this place is due earlier
+            due, key = heap[place]
+            entry = self._entries.get(key)
+            if entry is not None and entry.due == due:
+                found += 1
+            waiting.append(2 * place + 1)
+            waiting.append(2 * place + 2)
+        return found
+
     def push_due(self, due: int, key: bytes) -> None:
         """Put a user taken by `pop_due` back, unchanged."""
         self._entries[key].due = due
@@ -310,6 +352,7 @@ class UserStore:
         """What the round did is the state now."""
         for key, stored in self._prepared.items():
             entry = self._entries[key]
+            self.stored_bytes -= _size(entry)
             entry.stored = stored
             annexes = self._prepared_annexes.get(key)
             if annexes is not None:
@@ -317,10 +360,10 @@ class UserStore:
                 if entry.user is not None:
                     for annex in _ANNEXES:
                         annex.written(entry.user)
+            self.stored_bytes += _size(entry)
             memory = self._memories.get(key)
             if memory is not None:
-                memory.event_ids.commit()
-                memory.keys.commit()
+                self.remembered += memory.event_ids.commit() + memory.keys.commit()
         self._touched.clear()
         self._prepared, self._prepared_annexes = {}, {}
 
