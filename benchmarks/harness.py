@@ -92,7 +92,8 @@ class Bench:
         part in what else is measured."""
         tell("starting ClickHouse")
         stack = EmbeddedStack(self.home / "clickhouse-only", kafka=False)
-        url = stack.start().clickhouse_url
+        found = stack.start().clickhouse_url
+        url = read_settings().clickhouse_url or found
         try:
             yield url
         finally:
@@ -152,9 +153,9 @@ def _delete_topics(brokers: Brokers, prefix: str) -> None:
 
 
 def _drop_database(url: str, database: str) -> None:
-    import clickhouse_connect
+    from projections.connection import connect
 
-    client = clickhouse_connect.get_client(dsn=url)
+    client = connect(url)
     client.command(f"DROP DATABASE IF EXISTS {database}")
     client.close()
 

@@ -18,6 +18,7 @@ Examples:
 @click.option("--until-caught-up", is_flag=True, help="End when all committed records are written.")
 def command(topics: tuple[str, ...], until_caught_up: bool) -> int:
     """Write the derived events into the tables, each once, until Ctrl-C or SIGTERM."""
+    from deploy.cli.support.access import check_access
     from deploy.cli.support.errors import WrongUseError
     from deploy.cli.support.servers import need_servers
     from deploy.logging import set_up_logging
@@ -28,6 +29,7 @@ def command(topics: tuple[str, ...], until_caught_up: bool) -> int:
     set_up_logging()
     settings = read_settings()
     found = need_servers(kafka=True, clickhouse=True)
+    check_access(found)
     instance = claim_instance(settings.instance, settings.home, SINKS)
     try:
         run_sink_process(

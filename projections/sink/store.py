@@ -5,11 +5,11 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final, TypeVar
 
-import clickhouse_connect
 import structlog
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, ProgrammingError
 
+from projections.connection import connect_async
 from projections.rows import Rows
 from projections.sink.batch import Batch, parse_batch
 from projections.sink.metrics import CLICKHOUSE, INSERT_SECONDS, ROWS, retried
@@ -167,8 +167,8 @@ class Store:
 
     async def _connected(self) -> AsyncClient:
         if self._client is None:
-            self._client = await clickhouse_connect.get_async_client(
-                dsn=self._settings.clickhouse_url,
+            self._client = await connect_async(
+                self._settings.clickhouse_url,
                 database=self._settings.database,
                 send_receive_timeout=STATEMENT_TIMEOUT_S,
                 compress=False,

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.settings import Settings, SettingsError, read_settings
+from deploy.environment import SettingsError
+from deploy.settings import Settings, read_settings
 from schemas.brokers import Brokers
 
 

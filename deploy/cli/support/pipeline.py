@@ -72,13 +72,12 @@ class Installation:
 
     def prepare(self) -> None:
         """Create topics and tables."""
-        import clickhouse_connect
-
         from projections import migrate
+        from projections.connection import connect
 
         settings = self.settings
         asyncio.run(create_topics(self.servers.kafka, self.names, settings.partitions, settings.replication))
-        client = clickhouse_connect.get_client(dsn=self.servers.clickhouse)
+        client = connect(self.servers.clickhouse)
         try:
             migrate.up(client, settings.database)
         finally:
