@@ -15,6 +15,7 @@ DEBUG_VARIABLE: Final = "PLAUDIT_DEBUG"
 COMMANDS: Final = {
     "run": ("run", "Everything in one go over the sample: results in a minute."),
     "up": ("up", "The same, then stay up until Ctrl-C."),
+    "status": ("status", "Show how an installation is: lag, partitions, tables, alarms."),
     "publish": ("publish", "Publish records (JSON lines) to the input log."),
     "freeze": ("freeze", "Grant a streak freeze."),
     "streak": ("streak", "Pause, unpause, restore, reset a user's streak."),
