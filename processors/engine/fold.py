@@ -22,7 +22,8 @@ class Fold(Protocol):
         """Cumulative counts, e.g. "applied", "rejected.<reason>", "skipped_offsets" (must stay 0)."""
 
     def load(self, key: bytes, value: bytes | None) -> None:
-        """Recovery: take one changelog record, in the order of the log; None is a tombstone."""
+        """Recovery: take one changelog record, in the order of the log; None is a tombstone. Raises
+        `schemas.state.NewerStateError` if a newer version of the program wrote it."""
 
     def loaded(self) -> None:
         """Recovery has ended: rebuild what is derived from the state."""
