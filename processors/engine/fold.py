@@ -26,7 +26,8 @@ class Fold(Protocol):
         Cheap: asked every few seconds."""
 
     def load(self, key: bytes, value: bytes | None) -> None:
-        """Recovery: take one changelog record, in the order of the log; None is a tombstone."""
+        """Recovery: take one changelog record, in the order of the log; None is a tombstone. Raises
+        `schemas.state.NewerStateError` if a newer version of the program wrote it."""
 
     def loaded(self) -> None:
         """Recovery has ended: rebuild what is derived from the state."""
