@@ -33,6 +33,7 @@ from processors.engine.names import Names
 from processors.engine.topics import all_specs, create_topics
 from projections.sink.settings import group_name
 from projections.tables import PROJECTED_TOPICS
+from schemas.brokers import Brokers
 from schemas.catalog_file import encode_config, load_catalog
 from schemas.topics import DEFAULT_PARTITIONS, full_name
 
@@ -66,9 +67,9 @@ _encode: Final = msgspec.json.Encoder().encode
 class Watch:
     """Knows how far worker and sink are; asks over connections that it keeps."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-        self._consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
+    def __init__(self, brokers: Brokers) -> None:
+        self._admin = AIOKafkaAdminClient(**brokers.client())
+        self._consumer = AIOKafkaConsumer(**brokers.client(), isolation_level="read_committed")
         self._derived = [full_name(name, NAMES.prefix) for name in PROJECTED_TOPICS]
         self.applied = 0
         self.sink_lag = 0
@@ -114,12 +115,13 @@ async def run(options: argparse.Namespace, samples: Path) -> None:
     try:
         endpoints = stack.start()
         assert stack.kafka is not None and stack.clickhouse is not None, "KAFKA_BOOTSTRAP or CLICKHOUSE_URL is set"
-        await _prepare(endpoints.kafka_bootstrap, endpoints.clickhouse_url)
+        brokers = Brokers(endpoints.kafka_bootstrap)
+        await _prepare(brokers, endpoints.clickhouse_url)
         environment = _environment(home, endpoints.kafka_bootstrap, endpoints.clickhouse_url, tree)
         async with _children(out, environment) as children:
             pids = {name: child.process.pid for name, child in children.items()}
             pids |= {"kafka": stack.kafka.pid, "clickhouse": stack.clickhouse.pid, "producer": os.getpid()}
-            soak = _Soak(options, endpoints.kafka_bootstrap, pids, children, stack)
+            soak = _Soak(options, brokers, pids, children, stack)
             await soak.run(samples)
             _check(endpoints.clickhouse_url, soak)
     finally:
@@ -159,7 +161,7 @@ async def _children(out: Path, environment: Mapping[str, str]) -> AsyncIterator[
             child.stop()
 
 
-async def _prepare(bootstrap: str, url: str) -> None:
+async def _prepare(brokers: Brokers, url: str) -> None:
     import clickhouse_connect
 
     from projections import migrate
@@ -167,8 +169,8 @@ async def _prepare(bootstrap: str, url: str) -> None:
     client = clickhouse_connect.get_client(dsn=url)
     migrate.up(client, DATABASE)
     client.close()
-    await create_topics(bootstrap, NAMES, DEFAULT_PARTITIONS)
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await create_topics(brokers, NAMES, DEFAULT_PARTITIONS)
+    admin = AIOKafkaAdminClient(**brokers.client())
     await admin.start()
     try:
         bounds = {"retention.bytes": str(RETENTION_BYTES), "segment.bytes": str(SEGMENT_BYTES)}
@@ -180,7 +182,7 @@ async def _prepare(bootstrap: str, url: str) -> None:
         await admin.close()
     config = catalog()
     normalised = load_catalog(config, tenant="")[0]
-    await publish(bootstrap, NAMES, config, normalised, tenant="", version="1", at_ms=now_ms() - 1000, token="")
+    await publish(brokers, NAMES, config, normalised, tenant="", version="1", at_ms=now_ms() - 1000, token="")
     assert encode_config(config)
 
 
@@ -190,7 +192,7 @@ class _Soak:
     def __init__(
         self,
         options: argparse.Namespace,
-        bootstrap: str,
+        brokers: Brokers,
         pids: Mapping[str, int],
         children: Mapping[str, ChildCommand],
         stack: EmbeddedStack,
@@ -198,11 +200,11 @@ class _Soak:
         self.sent = 0
         self.load = Load(options.users)
         self._options = options
-        self._bootstrap = bootstrap
+        self._brokers = brokers
         self._pids = pids
         self._children = children
         self._stack = stack
-        self._watch = Watch(bootstrap)
+        self._watch = Watch(brokers)
         self._heap: int | None = None
         self._samples = 0
         self._moved = (0, time.monotonic())
@@ -215,7 +217,7 @@ class _Soak:
         samples.unlink(missing_ok=True)
         sampling = asyncio.create_task(self._sample(samples, stop))
         try:
-            async with Feeder(self._bootstrap, NAMES.input) as feeder:
+            async with Feeder(self._brokers, NAMES.input) as feeder:
                 await self._send(feeder)
             tell(f"soak: {self.sent:,} events sent; waiting for the sink")
             while self._behind() > 0 or self._watch.sink_lag:
