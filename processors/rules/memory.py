@@ -20,6 +20,9 @@ _SEED: Final = blake2b(digest_size=_DIGEST_BYTES)
 _COMPACT_AFTER: Final = 4096
 
 _Chunk = tuple[int, list[tuple[bytes, str]]]  # number of the first entry, entries
+Mark = tuple[int, int, int, int, frozenset[int]]
+"""A moment of a round: entries kept, added, made forgotten, number of the oldest one, chunks changed."""
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Chunk)
 
@@ -123,6 +126,23 @@ class Remembered:
             self._base = self._first
         return more
 
+    def mark(self) -> Mark:
+        """Return where the round stands, for `back_to`."""
+        if self._loading:
+            self._unpack()
+        return len(self._order), self._added, len(self._evicted), self._first, frozenset(self._dirty)
+
+    def back_to(self, mark: Mark) -> None:
+        """Undo what came after a mark of the same round."""
+        length, self._added, evicted, self._first, dirty = mark
+        later = self._order[length:]
+        del self._order[length:]
+        self._texts.update(self._evicted[evicted:])
+        for key in later:
+            self._texts.pop(key, None)
+        del self._evicted[evicted:]
+        self._dirty = set(dirty)
+
     def rollback(self) -> None:
         """Forget what the round added, remember again what it made forgotten."""
         if self._added:
@@ -148,6 +168,15 @@ class Memory:
     def __init__(self, limit: int) -> None:
         self.event_ids = Remembered(limit)
         self.keys = Remembered(limit)
+
+    def mark(self) -> tuple[Mark, Mark]:
+        """See Remembered.mark."""
+        return self.event_ids.mark(), self.keys.mark()
+
+    def back_to(self, mark: tuple[Mark, Mark]) -> None:
+        """See Remembered.back_to."""
+        self.event_ids.back_to(mark[0])
+        self.keys.back_to(mark[1])
 
     def of(self, kind: bytes) -> Remembered:
         """Return the set of a kind, EVENT_IDS or IDEMPOTENCY_KEYS."""
