@@ -90,7 +90,7 @@ async def _ask(admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, names: Na
     begins = await consumer.beginning_offsets(places) if places else {}
     ends = await log_ends(consumer, places)
     sizes = await _sizes(admin, [broker.id for broker in brokers])
-    groups = [await _group(admin, name, names.input) for name in (names.group, sink_group)]
+    groups = [await describe_group(admin, name, names.input) for name in (names.group, sink_group)]
     partitions = await _changelog(consumer, names, begins, ends)
     return Kafka(
         brokers=brokers,
@@ -131,7 +131,8 @@ async def _sizes(admin: AIOKafkaAdminClient, nodes: Iterable[int]) -> dict[str, 
     return found
 
 
-async def _group(admin: AIOKafkaAdminClient, name: str, input_topic: str) -> GroupShown:
+async def describe_group(admin: AIOKafkaAdminClient, name: str, input_topic: str) -> GroupShown:
+    """Return a group and its members, by instance name. KafkaError if its coordinator does not answer."""
     node = await admin.find_coordinator(name)
     answer = await admin._send_request_to_node(node, Fixed(DescribeGroupsRequestV4([name], False)))
     ((_, _, state, _, _, members, _),) = answer.groups
