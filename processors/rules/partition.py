@@ -29,7 +29,9 @@ from schemas.topics import MAX_RECORD_BYTES, user_key
 CONTROL_HEADER: Final = "plaudit-control"
 """Header of control records that holds the control token, where one is configured (X7)."""
 
-_MARKER_KEY: Final = b"\0partition"
+MARKER_KEY: Final = b"\0partition"
+"""Changelog key of what the partition remembers besides its users, the offset marker among it (PartitionState)."""
+
 _SHOWN: Final = 80
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -73,7 +75,7 @@ class Partition:
 
     def load(self, key: bytes, value: bytes | None) -> None:
         """Take one changelog record, in log order."""
-        if key != _MARKER_KEY:
+        if key != MARKER_KEY:
             self._store.load(key, value)
         elif value is not None:
             self._control = _decoder.decode(value)
@@ -353,7 +355,7 @@ class Partition:
         """Return the changelog records of the round, last the marker with the next input offset."""
         records = self._store.changes()
         self._control.next_offset = next_offset
-        records.append((_MARKER_KEY, _encode(self._control)))
+        records.append((MARKER_KEY, _encode(self._control)))
         return records
 
     def commit(self) -> None:
