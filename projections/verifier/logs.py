@@ -1,5 +1,6 @@
 """Reading the topics of an installation, and asking where they begin, end, and how far they are applied."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,6 +19,11 @@ FETCH_WAIT_MS: Final = 10
 
 RUN_RECORDS: Final = 1_000
 FETCH_BYTES: Final = 2 * 1024 * 1024
+OFFSETS_S: Final = 15.0
+"""How long a broker may take to tell committed offsets."""
+
+OFFSETS_POLL_S: Final = 0.25
+
 STALL_S: Final = 180.0
 """Without a record for so long, a topic whose end is not reached is given up; more than a transaction can stay open."""
 
@@ -85,13 +91,29 @@ class Logs:
         found: dict[TopicPartition, int] = await self._asking.end_offsets(places) if places else {}
         return found
 
-    async def committed(self, group: str, topic: str) -> dict[int, int]:
-        """Return the committed offsets of a group, by partition; what was never committed is missing."""
-        try:
-            found = await self._admin.list_consumer_group_offsets(group)
-        except (KafkaError, AttributeError) as error:  # AttributeError: how the client fails on a partition's error
-            raise VerificationError(f"the offsets of group {group} cannot be read: {error!r}") from error
-        return {place.partition: at.offset for place, at in found.items() if place.topic == topic and at.offset >= 0}
+    async def committed(self, group: str, topic: str, *, patience_s: float = 0.0) -> dict[int, int]:
+        """Return the committed offsets of a group, by partition; what was never committed is missing.
+
+        A broker that has just started does not know them at once: `patience_s` is how long to ask while there are none.
+
+        Raises:
+            VerificationError: the broker does not tell.
+        """
+        began = time.monotonic()
+        while True:
+            waited_s = time.monotonic() - began
+            try:
+                found = await self._admin.list_consumer_group_offsets(group)
+            except (KafkaError, AttributeError) as error:  # AttributeError: how the client fails on a partition's error
+                if waited_s > OFFSETS_S:
+                    raise VerificationError(f"the offsets of group {group} cannot be read: {error!r}") from error
+            else:
+                offsets = {
+                    place.partition: at.offset for place, at in found.items() if place.topic == topic and at.offset >= 0
+                }
+                if offsets or waited_s > patience_s:
+                    return offsets
+            await asyncio.sleep(OFFSETS_POLL_S)
 
     async def reader(self, ends: Mapping[TopicPartition, int]) -> "Reader":
         """Return a reader of some partitions from their beginning to these ends."""

@@ -14,12 +14,12 @@ from processors.rules.catalogs import CatalogStore
 from processors.rules.settings import FoldSettings
 from projections.errors import VerificationError
 from projections.verifier.expected import PROJECTED_TOPICS
-from projections.verifier.logs import Logs, connected
+from projections.verifier.logs import OFFSETS_S, Logs, connected
 from projections.verifier.partition import COMPARED, PartitionCheck, Plan
 from projections.verifier.report import DEFAULT_LIMIT, Report
 from projections.verifier.tables import Database, strays
 from schemas.brokers import Brokers
-from schemas.topics import CATALOG, DEFAULT_PREFIX, EVENTS, full_name, state_changelog
+from schemas.topics import CATALOG, DEFAULT_PREFIX, EVENTS, full_name, progress_group, state_changelog
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -112,6 +112,8 @@ class _Verification:
 
     async def _verify(self, logs: Logs, client: "Client | None", chosen: Collection[int] | None) -> None:
         plan = await self._plan(logs)
+        if not await logs.committed(progress_group(self._prefix), plan.name(EVENTS), patience_s=OFFSETS_S):
+            self._report.note(f"nothing is committed by group {progress_group(self._prefix)}: no worker has run")
         catalogs = await self._catalogs(logs)
         database = None if client is None else Database(client, self._database, self._epoch)
         if database is not None and chosen is None:
