@@ -40,12 +40,11 @@ def command(since: int | None, limit: int, as_json: bool) -> int:
     from deploy.cli.support.verification import print_report, report_json
     from deploy.settings import read_settings
     from projections.verifier import verify
-    from schemas.brokers import Brokers
 
     settings = read_settings()
     with servers(kafka=True, clickhouse=True) as found, bar("verify", None) as progress:
         report: Report = verify(
-            Brokers(found.kafka),
+            found.kafka,
             prefix=settings.prefix,
             clickhouse_url=found.clickhouse,
             database=settings.database,
