@@ -35,6 +35,10 @@ HEARTBEATS_PER_SESSION: Final = 4
 DATA_FOLDER: Final = "faust"
 """Faust's data directory in the home of the installation. It makes empty folders there: tables are in memory."""
 
+START_PATIENCE_S: Final = 60.0
+"""How long a worker that starts waits for brokers that do not answer. Then it ends, and says so: the address may be wrong.
+A worker that has begun waits without end."""
+
 REBALANCE_TIMEOUT_S: Final = 30.0
 QUIESCE_TIMEOUT_S: Final = 15.0
 STOP_TIMEOUT_S: Final = 20.0
@@ -102,7 +106,13 @@ class Engine:
         """
         check_libraries()
         options = self.options
-        await check_topics(options.brokers, options.names, options.partitions, allow_retention=options.allow_retention)
+        await check_topics(
+            options.brokers,
+            options.names,
+            options.partitions,
+            allow_retention=options.allow_retention,
+            patience_s=START_PATIENCE_S,
+        )
         self.app.finalize()
         await self.app.maybe_start()
         tasks: list[asyncio.Future[Any]] = [

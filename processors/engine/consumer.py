@@ -28,6 +28,7 @@ POLL_TIMEOUT_S: Final = 1.0
 MEMBERSHIP_CHECK_S: Final = 1.0
 RECOVERY_POLL_RECORDS: Final = 20_000
 RECOVERY_POLL_TIMEOUT_S: Final = 0.25
+START_RETRY_S: Final = 1.0
 FETCH_WAIT_MS: Final = 100
 """Longest a fetch waits at the broker. A partition read meanwhile waits with it, so Faust's 1.5 s are latency."""
 
@@ -63,8 +64,17 @@ class EngineThread(driver.AIOKafkaConsumerThread):
         return consumer
 
     async def on_start(self) -> None:
-        """Start the aiokafka consumer, and teach its coordinator KIP-447."""
-        await super().on_start()
+        """Start the aiokafka consumer, and teach its coordinator KIP-447. Waits for brokers that do not answer."""
+        while True:
+            try:
+                await super().on_start()
+                break
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                log.warning("kafka_not_ready", error=repr(error), again_in_s=START_RETRY_S)
+            await self._ensure_consumer().stop()
+            await asyncio.sleep(START_RETRY_S)
         coordinator = self._ensure_consumer()._coordinator
         coordinator._do_fetch_commit_offsets = partial(stable_offsets, coordinator)
         coordinator._maybe_leave_group = partial(leave_group, coordinator)

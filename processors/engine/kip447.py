@@ -302,7 +302,9 @@ async def stable_offsets(
     for tp in partitions:
         by_topic[tp.topic].append(tp.partition)
     topics = [(topic, numbers, NO_TAGS) for topic, numbers in by_topic.items()]
-    response = await coordinator._send_req(FixedRequest(OffsetFetchRequestV7(coordinator.group_id, topics, True, NO_TAGS)))
+    response = await coordinator._send_req(
+        FixedRequest(OffsetFetchRequestV7(coordinator.group_id, topics, True, NO_TAGS))
+    )
     _raise_for(coordinator, response.error_code)
     offsets = {}
     for topic, answers, _ in response.topics:

@@ -1,6 +1,6 @@
 """`plaudit sink` as a process with small batches and pauses (tests.projections.sink_child), and with a planted bug.
 
-    python -m tests.chaos.sink_child PLANT
+python -m tests.chaos.sink_child PLANT
 """
 
 import sys

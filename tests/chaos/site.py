@@ -1,6 +1,8 @@
 """An installation on three brokers, with everything that a fault can strike."""
 
 import asyncio
+import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -44,7 +46,7 @@ HOLD_PATIENCE_S: Final = 8.0
 
 REPLICATED_DEADLINE_S: Final = 90.0
 
-P = TypeVar("P", bound=Process)
+P = TypeVar("P")
 
 
 class Site(Arena):
@@ -68,7 +70,9 @@ class Site(Arena):
         self.clickhouse = ClickHouseServer(self.disk.path, port=free_port(), progress=SilentProgress())
         self.network = Proxy(free_port(), 0)
         bootstrap = cluster.address.bootstrap
-        super().__init__(Endpoints(bootstrap, f"http://default:@{LOOPBACK}:{self.network.port}"), directory, NAME, faults)
+        super().__init__(
+            Endpoints(bootstrap, f"http://default:@{LOOPBACK}:{self.network.port}"), directory, NAME, faults
+        )
         self.command.environment["PLAUDIT_TICK_SECONDS"] = str(TICK_S)
         self.workers: list[Process] = []
         self.sinks: list[Process] = []
@@ -81,7 +85,7 @@ class Site(Arena):
         """Start all, and open the first gate of the feed."""
         await asyncio.to_thread(self.clickhouse.start)
         await self.connect_clickhouse()
-        await create_topics(self.bootstrap, self.names, PARTITIONS, REPLICATION)
+        await create_topics(self.brokers, self.names, PARTITIONS, REPLICATION)
         client = self.client()
         migrate.up(client, self.database)
         client.close()
@@ -89,9 +93,9 @@ class Site(Arena):
         config, catalog, _ = load_file(SAMPLE_CATALOG)
         at_ms = records[0].timestamp_ms
         await publish(
-            self.bootstrap, self.names, config, catalog, tenant="", version=None, at_ms=at_ms, token=""
+            self.brokers, self.names, config, catalog, tenant="", version=None, at_ms=at_ms, token=""
         )  # fmt: skip
-        self.producers = Producers(PRODUCERS, self.directory, self.bootstrap, self.names.input, records)
+        self.producers = Producers(PRODUCERS, self.directory, self.brokers.bootstrap, self.names.input, records)
         self.feed = self.producers  # type: ignore[assignment]
         self._tell_time(at_ms)
         for producer in self.producers.producers:
@@ -129,6 +133,16 @@ class Site(Arena):
         process = self._start(name, "tests.chaos.sink_child", [self._plant], self.command.environment, 0)
         self.sinks.append(process)
         return process
+
+    def transactional_id(self, worker: Process) -> str:
+        """Return the transactional id of a worker, as it says it itself; empty if it has not said it yet."""
+        found = re.search(r'"instance": "([^"]+)"', worker.told())
+        return self.names.transactional_id(found[1]) if found else ""
+
+    def strike_clickhouse(self, number: signal.Signals) -> None:
+        """Send the server a signal."""
+        with suppress(ProcessLookupError):
+            os.kill(self.clickhouse.pid, number)
 
     def restart_producer(self, producer: Producer) -> None:
         """Start a producer again that was killed."""
@@ -183,7 +197,7 @@ class Site(Arena):
 
         async def applied() -> bool:
             with suppress(kafka_errors.KafkaError, TimeoutError, AttributeError):
-                async with Applied(self.bootstrap, self.names) as watch:
+                async with Applied(self.brokers, self.names) as watch:
                     found = await watch.offsets()
                     return all(found.get(partition, 0) >= offset for partition, offset in wanted.items())
             return False

@@ -142,7 +142,9 @@ async def throw_out(engine: Engine) -> None:
     consumer = engine.app.consumer
     assert isinstance(consumer, BatchConsumer)
     coordinator = consumer.thread._ensure_consumer()._coordinator
-    leave = FixedRequest(LeaveGroupRequestV3(coordinator.group_id, [(coordinator.member_id, coordinator._group_instance_id)]))
+    leave = FixedRequest(
+        LeaveGroupRequestV3(coordinator.group_id, [(coordinator.member_id, coordinator._group_instance_id)])
+    )
     await consumer.thread.run(coordinator._send_req(leave))
 
 
