@@ -13,7 +13,7 @@ from processors.engine.app import Engine
 from processors.engine.catalogs import publish_catalog
 from processors.engine.consumer import BatchConsumer
 from processors.engine.errors import StartupError
-from processors.engine.kip447 import LeaveGroupRequestV3, FixedRequest
+from processors.engine.kip447 import FixedRequest, LeaveGroupRequestV3
 from processors.engine.log_ends import log_ends
 from processors.engine.names import Names
 from processors.engine.round import Limits
