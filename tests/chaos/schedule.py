@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -40,7 +41,7 @@ class Result(msgspec.Struct):
 
 
 async def run_schedule(directory: Path, plan: list[list[Fault]], tell: Tell, plant: str = "") -> Result:
-    """Carry a plan out on a new cluster in `directory`. AssertionError if something hangs or ends by itself."""
+    """Carry a plan out on a new cluster in `directory`. What hangs or ends by itself is one of the result's problems."""
     result, began = Result(), time.monotonic()
     cluster = Cluster(directory / "kafka")
     site = Site(directory, cluster, len(plan), plant)
@@ -55,6 +56,8 @@ async def run_schedule(directory: Path, plan: list[list[Fault]], tell: Tell, pla
         await site.finish()
         tell(f"{site.feed.total} events sent, applied and projected; verifying")
         result.problems = await verify(site)
+    except (Exception, asyncio.CancelledError):
+        result.problems.append(traceback.format_exc())
     finally:
         with (directory / "ends.txt").open("w") as ends, redirect_stdout(ends):
             await site.close()
