@@ -1,6 +1,7 @@
 """The Faust app of a worker: its settings, its parts, and how it runs and ends."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ from processors.engine.table import EngineTables, MakeFold, StateTable
 from processors.engine.topics import check_topics
 from processors.engine.worker import RoundWorker
 from schemas.brokers import Brokers
+from schemas.operations import GRACE_S
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +45,12 @@ START_PATIENCE_S: Final = 60.0
 A worker that has begun waits without end."""
 
 REBALANCE_TIMEOUT_S: Final = 30.0
-QUIESCE_TIMEOUT_S: Final = 15.0
-STOP_TIMEOUT_S: Final = 20.0
+
+QUIESCE_SHARE: Final = 0.6
+"""Part of the grace period that the round in hand gets to end; the rest is for leaving the group and letting go."""
+
+STOP_SHARE: Final = 0.9
+"""Part of the grace period after which the Faust app is left as it is."""
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +69,8 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     session_s: float = SESSION_S
     allow_retention: bool = False
     """Whether the input log may have a retention (X9a)."""
+    grace_s: float = GRACE_S
+    """How long an orderly end may take."""
 
 
 class Engine:
@@ -73,6 +81,8 @@ class Engine:
         folds look catalogs up in."""
         patch_flow_control()
         self.options = options
+        self.metrics = Metrics()
+        self._started = False
         options.home.mkdir(parents=True, exist_ok=True)  # Faust makes its data directory, but not what that lies in
         self.app = _build_app(options)
         self.table = StateTable(self.app, make_fold, options.partitions)
@@ -87,13 +97,22 @@ class Engine:
             options.names,
             limits=options.limits,
             catalogs=catalogs,
-            observer=Metrics(),
+            observer=self.metrics,
         )
         self.worker = RoundWorker(options.names, self.table, self.port, self.runner, catalogs)
         transport = EngineTransport(_urls(options.brokers), self.app)
         transport.handler = self.worker
         self.app.transport = transport
         _subscribe(self.app, options.names.input)
+
+    @property
+    def consumer(self) -> BatchConsumer | None:
+        """The consumer; None before the start, which makes it."""
+        if not self._started:
+            return None
+        consumer = self.app.consumer
+        assert isinstance(consumer, BatchConsumer)
+        return consumer
 
     def leads(self) -> bool:
         """Whether this worker is at work on partition 0, and so the one that writes the clock."""
@@ -118,6 +137,7 @@ class Engine:
         )
         self.app.finalize()
         await self.app.maybe_start()
+        self._started = True
         tasks: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(stop.wait()),
             asyncio.ensure_future(self.app._crashed.wait()),
@@ -136,17 +156,20 @@ class Engine:
             raise self.app.crash_reason
 
     async def _stop(self) -> None:
-        consumer = self.app.consumer
-        assert isinstance(consumer, BatchConsumer)
+        """Within the grace period: finish the round in hand, commit it, leave the group, let go of the producer."""
+        assert self.consumer is not None
+        began, grace_s = time.monotonic(), self.options.grace_s
         try:
-            await consumer.quiesce(QUIESCE_TIMEOUT_S)
+            await self.consumer.quiesce(grace_s * QUIESCE_SHARE)
         except TimeoutError:
-            log.warning("round_not_finished", waited_s=QUIESCE_TIMEOUT_S)
+            log.warning("round_not_finished", waited_s=grace_s * QUIESCE_SHARE)
+        quiet_s = time.monotonic() - began
         try:
-            await asyncio.wait_for(self.app.stop(), STOP_TIMEOUT_S)
+            await asyncio.wait_for(self.app.stop(), max(0.0, grace_s * STOP_SHARE - quiet_s))
         except TimeoutError:
-            log.warning("app_not_stopped", waited_s=STOP_TIMEOUT_S)
+            log.warning("app_not_stopped", waited_s=grace_s * STOP_SHARE)
         await self.port.stop()
+        log.info("stopped", round_s=round(quiet_s, 3), s=round(time.monotonic() - began, 3))
 
 
 def _build_app(options: EngineOptions) -> faust.App:

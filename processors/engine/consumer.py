@@ -130,8 +130,7 @@ class EngineThread(driver.AIOKafkaConsumerThread):
                 if self._state(tp) is not None:
                     consumer.seek(tp, records[0].offset)
             return {}, {}
-        states = {tp: self._state(TopicPartition(tp.topic, tp.partition)) for tp in partitions}
-        positions = {tp: state._position for tp, state in states.items() if state is not None and state._position}
+        positions = await self.in_thread_positions(partitions)
         return {TP(tp.topic, tp.partition): records for tp, records in fetched.items()}, positions
 
     async def in_thread_seek(self, offsets: Mapping[TP, int | None], current: Go) -> dict[TP, int]:
@@ -165,6 +164,11 @@ class EngineThread(driver.AIOKafkaConsumerThread):
         wanted = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
         ends = await log_ends(self._ensure_consumer(), wanted)
         return {TP(tp.topic, tp.partition): end for tp, end in ends.items()}
+
+    async def in_thread_positions(self, partitions: set[TP]) -> dict[TP, int]:
+        """Return the next offset to fetch of each partition that has one. Asks nobody."""
+        states = {tp: self._state(TopicPartition(tp.topic, tp.partition)) for tp in partitions}
+        return {tp: state._position for tp, state in states.items() if state is not None and state._position}
 
     async def in_thread_committed(self, partitions: set[TP]) -> dict[TP, int]:
         """Return committed offsets once they are stable, that is once no transaction holds newer ones. What has none is
@@ -224,6 +228,11 @@ class BatchConsumer(driver.Consumer):
     def thread(self) -> EngineThread:
         """The thread with the aiokafka consumer."""
         return self._thread
+
+    @property
+    def busy(self) -> bool:
+        """Whether a poll is being processed."""
+        return self._busy.locked()
 
     @property
     def handler(self) -> BatchHandler:

@@ -15,6 +15,7 @@ from processors.engine.consumer import RECOVERY_POLL_RECORDS, RECOVERY_POLL_TIME
 from processors.engine.errors import RetriableError, StartupError
 from processors.engine.kip447 import FORBIDDEN
 from processors.engine.metrics import RECOVERIES, RECOVERY_RECORDS
+from schemas.state import NewerStateError
 
 if TYPE_CHECKING:
     from processors.engine.table import StateTable
@@ -72,6 +73,11 @@ class ChangelogRecovery(Recovery):
                 await self.recover()
             except IllegalStateError:
                 raise
+            except NewerStateError as error:
+                raise StartupError(
+                    f"{error}: a newer version of Plaudit has written to the changelog of {self.app.conf.id}. Start that "
+                    "version; how to go back: docs/upgrades.md"
+                ) from error
             except FORBIDDEN as error:
                 raise StartupError(f"the brokers refuse this worker: {error!r}") from error
             except (KafkaError, RetriableError, TimeoutError) as error:

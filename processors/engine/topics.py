@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
+from processors.engine.access import UNAUTHORISED, refusal, unreachable
 from processors.engine.errors import StartupError, UnreachableError
 from processors.engine.names import Names
 from schemas.brokers import Brokers
@@ -72,9 +73,12 @@ async def _admin(brokers: Brokers) -> "AsyncIterator[AIOKafkaAdminClient]":
         await admin.start()
     except KafkaError as error:
         await admin.close()
-        raise UnreachableError(f"Kafka at {brokers} does not answer ({error}). Is KAFKA_BOOTSTRAP right?") from error
+        kind = UnreachableError if await refusal(brokers) is None else StartupError
+        raise kind(await unreachable(brokers, error)) from error
     try:
         yield admin
+    except UNAUTHORISED as error:
+        raise StartupError(await unreachable(brokers, error)) from error
     finally:
         await admin.close()
 

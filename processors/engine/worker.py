@@ -10,8 +10,8 @@ import structlog
 from processors.engine.consumer import BatchConsumer, BatchHandler, Go, Records
 from processors.engine.errors import AbortableError, FencedError, RetriableError, RoundFailedError, StartupError
 from processors.engine.fold import CatalogSource
+from processors.engine.instruments import FENCES
 from processors.engine.kip447 import GroupMember
-from processors.engine.metrics import FENCES
 from processors.engine.names import Names
 from processors.engine.producer import KafkaPort
 from processors.engine.round import Batch, RoundRunner
@@ -53,6 +53,11 @@ class RoundWorker(BatchHandler):
     def member(self) -> GroupMember | None:
         """Who we were at the last assignment."""
         return self._member
+
+    @property
+    def lost(self) -> bool:
+        """Whether this worker has no partitions it may work on, until it has joined anew."""
+        return self._lost
 
     def assigned(self, member: GroupMember) -> None:
         """Take the name in which offsets are committed; forget state that others may have taken further.

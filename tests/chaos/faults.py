@@ -23,6 +23,9 @@ Strike = Callable[[Site, random.Random], Awaitable[str]]
 STEPS: Final = ("", "commit", "committed", "", "flush", "offsets", "begin", "fetched")
 """Where a worker is struck: at a step of its transaction (tests.faults.worker_child), or anywhere."""
 
+SINK_STEPS: Final = ("finish", "table", "", "finish", "announce")
+"""Where a sink is struck: at a step of its batch (tests.chaos.sink_child), or anywhere."""
+
 SINK_SESSION_S: Final = 6.0
 MINUTE_S: Final = 60.0
 DAY_MS: Final = 86_400_000
@@ -103,22 +106,28 @@ async def jump_clock(site: Site, choice: random.Random) -> str:
 
 
 async def kill_sink(site: Site, choice: random.Random) -> str:
-    """Kill -9; another one starts, at once or later."""
-    sink, pause_s = pick(choice.random, site.sinks), choice.choice((0.0, 0.0, 4.0))
+    """Kill -9, at a step of a batch or anywhere; another one starts, at once or later."""
+    step, pause_s = choice.choice(SINK_STEPS), choice.choice((0.0, 0.0, 4.0))
+    sink = pick(choice.random, site.sinks)
+    held = await site.held(sink, step)
     site.lose(sink)
     sink.kill()
     await asyncio.sleep(pause_s)
     site.start_sink()
-    return f"{sink.name}, {pause_s:.0f} s"
+    return f"{sink.name}{f' at {step}' if held else ''}, {pause_s:.0f} s"
 
 
 async def zombie_sink(site: Site, choice: random.Random) -> str:
-    """Stop it for longer than its session, then let it go on."""
-    sink, sleep_s = pick(choice.random, site.sinks), SINK_SESSION_S + choice.uniform(1.0, 5.0)
+    """Stop it for longer than its session, at a step of a batch or anywhere, then let it go on."""
+    step, sleep_s = choice.choice(SINK_STEPS), SINK_SESSION_S + choice.uniform(1.0, 5.0)
+    sink = pick(choice.random, site.sinks)
+    held = await site.held(sink, step)
     sink.signal(signal.SIGSTOP)
     await asyncio.sleep(sleep_s)
     sink.signal(signal.SIGCONT)
-    return f"{sink.name} for {sleep_s:.1f} s"
+    if held:
+        site.release(sink)
+    return f"{sink.name}{f' at {step}' if held else ''} for {sleep_s:.1f} s"
 
 
 async def stop_sink(site: Site, choice: random.Random) -> str:

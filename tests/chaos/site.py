@@ -130,7 +130,8 @@ class Site(Arena):
     def start_sink(self) -> Process:
         """Start a sink."""
         name = f"sink-{next(self._numbers)}"
-        process = self._start(name, "tests.chaos.sink_child", [self._plant], self.command.environment, 0)
+        arguments = [self.directory / f"{name}.hold", self.directory / f"{name}.reached", self._plant]
+        process = self._start(name, "tests.chaos.sink_child", arguments, self.command.environment, 0)
         self.sinks.append(process)
         return process
 
@@ -165,7 +166,7 @@ class Site(Arena):
         return time.monotonic() - began
 
     async def held(self, process: Process, step: str) -> bool:
-        """Wait until a worker is at a step of a transaction, and keep it there. False: it does not come to it."""
+        """Wait until a worker or a sink is at a step, and keep it there. False: it does not come to it."""
         if step:
             process.hold_file.write_text(step)
             deadline = time.monotonic() + HOLD_PATIENCE_S
