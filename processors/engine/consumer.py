@@ -39,6 +39,9 @@ Records = dict[TP, list[Any]]
 
 Go = Callable[[], bool]
 
+PollMore = Callable[[set[int]], Coroutine[Any, Any, Records]]
+"""Fetches what is there by now, of all partitions but those given, without waiting."""
+
 T = TypeVar("T")
 
 
@@ -133,6 +136,16 @@ class EngineThread(driver.AIOKafkaConsumerThread):
         positions = await self.in_thread_positions(partitions)
         return {TP(tp.topic, tp.partition): records for tp, records in fetched.items()}, positions
 
+    async def in_thread_poll_more(
+        self, partitions: set[TP], max_records: int, current: Go
+    ) -> tuple[Records, dict[TP, int]]:
+        """As `in_thread_poll`, without waiting; `partitions` may be empty: then only the group hears of us, which gives up a
+        member that asks for nothing for long."""
+        if partitions:
+            return await self.in_thread_poll(partitions, max_records, 0.0, current)
+        with self._ensure_consumer()._fetcher._subscriptions.fetch_context():
+            return {}, {}
+
     async def in_thread_seek(self, offsets: Mapping[TP, int | None], current: Go) -> dict[TP, int]:
         """Set positions, None to where the log begins; return them. Nothing happens if no longer `current`."""
         consumer = self._ensure_consumer()
@@ -206,8 +219,9 @@ class BatchHandler:
         """The group has given out partitions; `member` is who got them. Recovery follows."""
         raise NotImplementedError
 
-    async def handle(self, records: Records, go: Go) -> bool:
-        """Process the records of a poll until `go` is false. False: they must be recovered first; do not go on."""
+    async def handle(self, records: Records, go: Go, more: PollMore | None = None) -> bool:
+        """Process the records of a poll until `go` is false; what takes long asks for `more` meanwhile. False: they must
+        be recovered first; do not go on."""
         raise NotImplementedError
 
 
@@ -310,7 +324,7 @@ class BatchConsumer(driver.Consumer):
         if not self.flow_active:
             await self.wait(self.can_resume_flow)  # type: ignore[arg-type]
             return
-        partitions = {tp for tp in self._get_active_partitions() if tp.topic == self.handler.input_topic}
+        partitions = self._input_partitions()
         if not partitions:
             await self.sleep(0.05)
             return
@@ -322,10 +336,20 @@ class BatchConsumer(driver.Consumer):
         if not records:
             return
         async with self._busy:
-            if self.flow_active and current() and not await self.handler.handle(records, self._go(current)):
+            more = partial(self._poll_more, current)
+            if self.flow_active and current() and not await self.handler.handle(records, self._go(current), more):
                 self.stop_flow()
                 self._epoch += 1
         # What was not processed is not put back: `go` is only false when a recovery follows, which sets positions.
+
+    async def _poll_more(self, current: Go, busy: set[int]) -> Records:
+        """Fetch without waiting while a poll is in hand. That we are asked tells the group that we are alive."""
+        wanted = {tp for tp in self._input_partitions() if tp.partition not in busy}
+        records, _ = await self._thread.run(self._thread.in_thread_poll_more(wanted, POLL_IDLE_RECORDS, current))
+        return records
+
+    def _input_partitions(self) -> set[TP]:
+        return {tp for tp in self._get_active_partitions() if tp.topic == self.handler.input_topic}
 
     def _go(self, current: Go) -> Go:
         return lambda: self.flow_active and current()

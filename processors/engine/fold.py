@@ -35,8 +35,9 @@ class Fold(Protocol):
     def process(self, record: LogRecord, out: list[Emission], limit: int) -> bool:
         """Apply one record and append what it emits to `out`.
 
-        True: done, the offset may pass. False: `out` has grown to `limit` and it stopped at a safe point; the engine
-        commits the slice and calls again with the same record. Never raises for bad input. Raises
+        True: done, the offset may pass. False: `out` has grown to `limit`, or as many users have been looked at as it had
+        room for, and it stopped at a safe point; the engine calls again with the same record, in this round or, when its
+        slice is committed, in a later one. Never raises for bad input. Raises
         `schemas.emission.CatalogMissingError`, before anything is touched, if a catalog version is not known yet.
         """
 
