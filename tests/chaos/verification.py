@@ -1,5 +1,6 @@
 """After the faults: what is acknowledged is in the log, and everything is as the undisturbed fold of the log has it."""
 
+import traceback
 from collections import defaultdict
 
 from deploy.cli.support.history import event_id_of
@@ -8,6 +9,7 @@ from tests.chaos.site import Site
 from tests.faults.undisturbed import assert_undisturbed
 
 MOST_SHOWN = 10
+MOST_CHARACTERS = 3000
 
 
 async def verify(site: Site) -> list[str]:
@@ -16,7 +18,8 @@ async def verify(site: Site) -> list[str]:
     try:
         await assert_undisturbed(site)
     except AssertionError as error:
-        problems.append(str(error)[:3000])
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        problems.append(f"{frame.name}: {frame.line} {str(error)[:MOST_CHARACTERS]}")
     return problems
 
 
