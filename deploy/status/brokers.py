@@ -21,6 +21,7 @@ from processors.rules.settings import FoldSettings
 from projections.sink.settings import check_topics, group_name
 from schemas.brokers import Brokers
 from schemas.emission import Measures
+from schemas.state import NewerStateError
 from schemas.topics import full_name
 
 TAIL_OFFSETS: Final = 500
@@ -174,9 +175,13 @@ async def _changelog(consumer: AIOKafkaConsumer, names: Names, begins: Places, e
     }
     folds: dict[int, Partition] = {}
     for place, records in (await _read(consumer, spans)).items():
-        fold = folds[place.partition] = Partition(place.partition, FoldSettings(), CatalogStore())
-        for record in records:
-            fold.load(record.key, record.value)
+        fold = Partition(place.partition, FoldSettings(), CatalogStore())
+        try:
+            for record in records:
+                fold.load(record.key, record.value)
+        except NewerStateError:  # of a newer program than this one
+            continue
+        folds[place.partition] = fold
     return {partition: fold.measures(0) for partition, fold in sorted(folds.items()) if fold.next_offset}
 
 
