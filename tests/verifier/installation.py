@@ -77,7 +77,7 @@ def log() -> Log:
             version = msgspec.json.decode(one.value or b"")["version"]
             catalogs[version] = CatalogRecord(tenant="", version=version, at_ms=one.timestamp_ms, config=one.config)
     for partition, found in records.items():
-        for value in (b"nonsense", b"nonsense again", b"{}"):
+        for value in (b"nonsense", b"", b"{}", b"[]", b"null", b"7"):
             found.insert(
                 len(found) // 2, LogRecord(partition, 0, found[len(found) // 2].timestamp_ms, b"nobody", value)
             )
