@@ -109,3 +109,9 @@ def state_changelog(prefix: str = DEFAULT_PREFIX) -> str:
 def user_key(tenant: str, user_id: str) -> bytes:
     """Return the record key of a user: the user id, with tenants tenant, NUL, user id (X1)."""
     return f"{tenant}\0{user_id}".encode() if tenant else user_id.encode()
+
+
+def tenant_of(key: bytes) -> str:
+    """Return the tenant of a user's record key, empty without one; the inverse of `user_key` as far as it goes."""
+    tenant, separator, _ = key.partition(b"\0")
+    return tenant.decode() if separator else ""
