@@ -45,8 +45,7 @@ def differences(report: Report) -> set[tuple[str, str, str]]:
 def one_row(client: Client, database: str, table: str, columns: str, where: str = "1") -> tuple[str, ...]:
     """Return some columns of a row."""
     query = f"SELECT {columns} FROM {database}.{table} WHERE {where} ORDER BY src_part, src_off DESC LIMIT 1"
-    row: tuple[str, ...] = client.query(query).result_rows[0]
-    return row
+    return tuple(client.query(query).result_rows[0])
 
 
 def test_a_clean_database_is_equal(projected: Installation, verified: Verify) -> None:
