@@ -53,10 +53,10 @@ async def refusal(brokers: Brokers) -> str | None:
 
 async def _ask(brokers: Brokers, host: str, port: int) -> str | None:
     """Return the reason of a broker; empty: it takes this client; None: it does not answer at all."""
-    options = brokers.client()
+    options = brokers.client() | {"request_timeout_ms": _PROBE_TIMEOUT_MS}
     del options["bootstrap_servers"]
     try:
-        connection = await create_conn(host, port, request_timeout_ms=_PROBE_TIMEOUT_MS, **options)
+        connection = await create_conn(host, port, **options)
     except ssl.SSLCertVerificationError as error:
         known = f"KAFKA_CA_FILE={brokers.ca_file!r} does not fit" if brokers.ca_file else "KAFKA_CA_FILE is not set"
         return (

@@ -25,6 +25,9 @@ log = structlog.get_logger(__name__)
 MARKER_DEADLINE_S: Final = 30.0
 """How long a changelog whose offset marker is behind the committed offset is read on; more than a transaction lasts."""
 
+OFFSET_DEADLINE_S: Final = 5.0
+"""How long a committed offset that is behind its offset marker is asked for again."""
+
 STALL_LOG_S: Final = 10.0
 RETRY_S: Final = 1.0
 
@@ -174,6 +177,7 @@ class ChangelogRecovery(Recovery):
             table.folds.pop(partition, None)
             table.begin(partition)
             await self.read(consumer, table, {changelog}, current)
+        committed = await self._ask_again(consumer, table.marker(partition), changelog, committed, current)
         if not current():
             return committed
         marker = table.marker(partition)
@@ -188,6 +192,20 @@ class ChangelogRecovery(Recovery):
                 f"the group's offset to {marker} while no worker runs; to compute everything anew, delete the changelog "
                 "topic, the derived topics and the group."
             )
+        return committed
+
+    async def _ask_again(
+        self, consumer: BatchConsumer, marker: int, changelog: TP, committed: int | None, current: Go
+    ) -> int | None:
+        """Return the committed offset, asked for anew while it is behind the marker: a coordinator that has just woken up
+        does not know yet that another one has taken its place, and answers with what was."""
+        place = TP(cast(Any, consumer.handler).input_topic, changelog.partition)
+        deadline = time.monotonic() + OFFSET_DEADLINE_S
+        while current() and committed is not None and committed < marker and time.monotonic() < deadline:
+            log.warning("offset_behind_changelog", partition=place.partition, committed=committed, marker=marker)
+            await asyncio.sleep(RECOVERY_POLL_TIMEOUT_S)
+            found = await consumer.thread.run(consumer.thread.in_thread_committed({place}))
+            committed = found.get(place, committed)
         return committed
 
     async def _let_flow(self, consumer: BatchConsumer, inputs: set[TP]) -> None:
