@@ -159,13 +159,21 @@ class ChangelogRecovery(Recovery):
         """
         partition = changelog.partition
         deadline = time.monotonic() + MARKER_DEADLINE_S
-        while current() and table.marker(partition) < (committed or 0) and time.monotonic() < deadline:
+        while current() and time.monotonic() < deadline:
             marker = table.marker(partition)
-            log.warning("changelog_behind_offset", partition=partition, committed=committed, marker=marker)
-            await asyncio.sleep(RECOVERY_POLL_TIMEOUT_S)
-            table.folds.pop(partition, None)
-            table.begin(partition)
-            await self.read(consumer, table, {changelog}, current)
+            if marker < (committed or 0):
+                log.warning("changelog_behind_offset", partition=partition, committed=committed, marker=marker)
+                await asyncio.sleep(RECOVERY_POLL_TIMEOUT_S)
+                table.folds.pop(partition, None)
+                table.begin(partition)
+                await self.read(consumer, table, {changelog}, current)
+            elif committed is not None and marker > committed:
+                # A worker that slept in its recovery lost the partition meanwhile, and others have taken it further.
+                before, committed = committed, await self._committed(consumer, partition)
+                if committed == before:
+                    break
+            else:
+                break
         if not current():
             return committed
         marker = table.marker(partition)
@@ -181,6 +189,11 @@ class ChangelogRecovery(Recovery):
                 "topic, the derived topics and the group."
             )
         return committed
+
+    @staticmethod
+    async def _committed(consumer: BatchConsumer, partition: int) -> int | None:
+        thread, tp = consumer.thread, TP(consumer.handler.input_topic, partition)
+        return (await thread.run(thread.in_thread_committed({tp}))).get(tp)
 
     async def _let_flow(self, consumer: BatchConsumer, inputs: set[TP]) -> None:
         app = cast(Any, self.app)
