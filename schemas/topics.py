@@ -49,6 +49,9 @@ TOPIC_OF_TYPE: Final = {
 DEFAULT_PREFIX: Final = "plaudit"
 DEFAULT_PARTITIONS: Final = 8
 
+STATE_TABLE: Final = "state"
+"""The workers' table of users."""
+
 MAX_RECORD_BYTES: Final = 256 * 1024
 """Largest input record (X1)."""
 
@@ -91,6 +94,16 @@ def topic_specs() -> list[TopicSpec]:
 def full_name(name: str, prefix: str = DEFAULT_PREFIX) -> str:
     """Return the Kafka topic of a logical name: `plaudit.events`."""
     return f"{prefix}.{name}"
+
+
+def progress_group(prefix: str = DEFAULT_PREFIX) -> str:
+    """Return the consumer group of the workers, whose committed offsets say how far the input log is applied."""
+    return f"{prefix}-progress"
+
+
+def state_changelog(prefix: str = DEFAULT_PREFIX) -> str:
+    """Return the topic of the workers' state, named as Faust names the changelog of the table STATE_TABLE."""
+    return f"{progress_group(prefix)}-{STATE_TABLE}-changelog"
 
 
 def user_key(tenant: str, user_id: str) -> bytes:

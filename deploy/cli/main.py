@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "catalog": ("catalog", "Check, publish and show catalogs."),
     "simulate": ("simulate", "Fold a file of records with a catalog, without any server."),
     "replay": ("replay", "Fold a log again: write what it derives, or compare it with what was recorded."),
+    "verify": ("verify", "Check topics, state and tables against the log: lost, doubled, reordered, wrong."),
     "preview": ("preview", "Show what a catalog would have done to the real users, or would do to one."),
     "dump": ("dump", "Write the input log as a file that simulate reads."),
     "tick": ("tick", "Write one tick: what is due by now happens."),

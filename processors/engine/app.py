@@ -37,6 +37,13 @@ HEARTBEATS_PER_SESSION: Final = 4
 DATA_FOLDER: Final = "faust"
 """Faust's data directory in the home of the installation. It makes empty folders there: tables are in memory."""
 
+METADATA_AGE_MS: Final = 30_000
+"""How long a view of the cluster may be old that no error has corrected; aiokafka's is five minutes."""
+
+START_PATIENCE_S: Final = 60.0
+"""How long a worker that starts waits for brokers that do not answer. Then it ends, and says so: the address may be wrong.
+A worker that has begun waits without end."""
+
 REBALANCE_TIMEOUT_S: Final = 30.0
 
 QUIESCE_SHARE: Final = 0.6
@@ -121,7 +128,13 @@ class Engine:
         """
         check_libraries()
         options = self.options
-        await check_topics(options.brokers, options.names, options.partitions, allow_retention=options.allow_retention)
+        await check_topics(
+            options.brokers,
+            options.names,
+            options.partitions,
+            allow_retention=options.allow_retention,
+            patience_s=START_PATIENCE_S,
+        )
         self.app.finalize()
         await self.app.maybe_start()
         self._started = True
@@ -171,6 +184,7 @@ def _build_app(options: EngineOptions) -> faust.App:
         broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
         broker_check_crcs=False,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_AGE_MS,
         stream_recovery_delay=0.0,
         stream_wait_empty=False,
         topic_allow_declare=False,

@@ -10,6 +10,8 @@ from typing import Any, Final, TypeVar, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.subscription_state import Assignment
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -28,6 +30,7 @@ POLL_TIMEOUT_S: Final = 1.0
 MEMBERSHIP_CHECK_S: Final = 1.0
 RECOVERY_POLL_RECORDS: Final = 20_000
 RECOVERY_POLL_TIMEOUT_S: Final = 0.25
+START_RETRY_S: Final = 1.0
 FETCH_WAIT_MS: Final = 100
 """Longest a fetch waits at the broker. A partition read meanwhile waits with it, so Faust's 1.5 s are latency."""
 
@@ -56,6 +59,18 @@ def patch_flow_control() -> None:
     FlowControlEvent.resume = resume_once  # type: ignore[method-assign]
 
 
+async def update_positions(fetcher: Fetcher, assignment: Assignment, node_id: int, tps: list[TopicPartition]) -> Any:
+    """Look for positions where there are none (takes the place of the fetcher's own method, which it calls).
+
+    A broker that has lost a partition answers that it does not lead it. aiokafka then asks the same broker again, and
+    nothing else of it, until its view of the cluster expires after minutes.
+    """
+    found = await Fetcher._update_fetch_positions(fetcher, assignment, node_id, tps)
+    if assignment.active and not all(assignment.state_value(tp).has_valid_position for tp in tps):
+        fetcher._client.force_metadata_update()
+    return found
+
+
 class EngineThread(driver.AIOKafkaConsumerThread):
     """The thread that owns the aiokafka consumer. What starts with `in_thread` is run there by `run`."""
 
@@ -66,9 +81,20 @@ class EngineThread(driver.AIOKafkaConsumerThread):
         return consumer
 
     async def on_start(self) -> None:
-        """Start the aiokafka consumer, and teach its coordinator KIP-447."""
-        await super().on_start()
-        coordinator = self._ensure_consumer()._coordinator
+        """Start the aiokafka consumer, and teach its coordinator KIP-447. Waits for brokers that do not answer."""
+        while True:
+            try:
+                await super().on_start()
+                break
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                log.warning("kafka_not_ready", error=repr(error), again_in_s=START_RETRY_S)
+            await self._ensure_consumer().stop()
+            await asyncio.sleep(START_RETRY_S)
+        consumer = self._ensure_consumer()
+        consumer._fetcher._update_fetch_positions = partial(update_positions, consumer._fetcher)
+        coordinator = consumer._coordinator
         coordinator._do_fetch_commit_offsets = partial(stable_offsets, coordinator)
         coordinator._maybe_leave_group = partial(leave_group, coordinator)
 
@@ -134,6 +160,16 @@ class EngineThread(driver.AIOKafkaConsumerThread):
             consumer.seek(tp, position)
             positions[TP(tp.topic, tp.partition)] = position
         return positions
+
+    async def in_thread_rest(self, partitions: set[TP]) -> None:
+        """Fetch nothing from these partitions, and do not look for a position in them: aiokafka asks nothing else of a
+        broker while it looks for one, and would fetch what nobody takes."""
+        for tp in partitions:
+            state = self._state(TopicPartition(tp.topic, tp.partition))
+            if state is not None:
+                if not state.has_valid_position:
+                    state.seek(0)
+                state.pause()
 
     async def in_thread_log_ends(self, partitions: set[TP]) -> dict[TP, int]:
         """Return the ends of the logs, not the last stable offsets: recovery must also wait for a transaction that is

@@ -84,7 +84,7 @@ async def serving(host: str, port: int, watched: Watched) -> AsyncIterator[None]
     if not port:
         yield
         return
-    disable_created_metrics()  # a series for each counter that tells its birth, which the process's start does already
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each counter that tells its birth, which the process's start does already
     collector = _Gauges(watched)
     REGISTRY.register(collector)
     app = web.Application()

@@ -31,7 +31,9 @@ from schemas.topics import MAX_RECORD_BYTES, tenant_of, user_key
 CONTROL_HEADER: Final = "plaudit-control"
 """Header of control records that holds the control token, where one is configured (X7)."""
 
-_MARKER_KEY: Final = b"\0partition"
+MARKER_KEY: Final = b"\0partition"
+"""Changelog key of what the partition remembers besides its users, the offset marker among it (PartitionState)."""
+
 _SHOWN: Final = 80
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -89,7 +91,7 @@ class Partition:
         Raises:
             NewerStateError: a newer version of this program wrote to the changelog.
         """
-        if key != _MARKER_KEY:
+        if key != MARKER_KEY:
             self._store.load(key, value)
         elif value is not None:
             self._control = _decoder.decode(value if version_of(value) == 1 else value[1:])
@@ -401,7 +403,7 @@ class Partition:
         """Return the changelog records of the round, last the marker with the next input offset."""
         records = self._store.changes()
         self._control.next_offset = next_offset
-        records.append((_MARKER_KEY, MARK + _encode(self._control)))
+        records.append((MARKER_KEY, MARK + _encode(self._control)))
         return records
 
     def commit(self) -> None:
