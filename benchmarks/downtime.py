@@ -167,7 +167,9 @@ async def _large(bench: Bench, trickle: Trickle, write: Any, worker: ChildComman
     await asyncio.sleep(AFTER_S)
     while any(identity not in trickle.read for identity, (at, _) in trickle.published.items() if at < ended):
         await asyncio.sleep(POLL_S)
-    before, free, behind = [], [], []
+    before: list[tuple[float, float]] = []
+    free: list[tuple[float, float]] = []
+    behind: list[tuple[float, float]] = []
     for identity, (at, place) in trickle.published.items():
         if identity in trickle.read and at < ended:
             waited = (trickle.read[identity] - at) * 1000
