@@ -2,6 +2,7 @@
 
 import heapq
 from bisect import bisect_left, bisect_right
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
@@ -29,6 +30,9 @@ AT_ONCE: Final = -(2**63)
 
 MOST_COUNTED: Final = 10_000
 """Overdue users beyond which nobody counts on."""
+
+DECODED_USERS: Final = 20_000
+"""Users of a partition that are kept decoded, those changed last; of others only what the changelog has is in memory."""
 
 _HEAP_SLACK: Final = 1_000
 _CHUNK_NUMBER_BYTES: Final = 4
@@ -166,8 +170,10 @@ class Savepoint:
 class UserStore:
     """All users of a partition by record key. What a round touches is written once, or put back as it was."""
 
-    def __init__(self, remembered_ids: int) -> None:
+    def __init__(self, remembered_ids: int, decoded_users: int = DECODED_USERS) -> None:
         self._remembered_ids = remembered_ids
+        self._most_decoded = decoded_users
+        self._decoded: OrderedDict[bytes, None] = OrderedDict()  # may be decoded; used last comes last
         self._entries: dict[bytes, _Entry] = {}
         self._memories: dict[bytes, Memory] = {}
         self._heap: list[
@@ -226,6 +232,7 @@ class UserStore:
         if entry.user is None:
             assert entry.stored is not None
             entry.user = User(key, _decoder.decode(present_json(entry.stored[_DUE_BYTES:])))
+            self._decoded[key] = None
             for annex, stored in zip(_ANNEXES, entry.annexes, strict=True):
                 if stored is not None:
                     annex.decode(entry.user, stored)
@@ -470,9 +477,20 @@ class UserStore:
             memory = self._memories.get(key)
             if memory is not None:
                 self.remembered += memory.event_ids.commit() + memory.keys.commit()
+            self._decoded[key] = None
+            self._decoded.move_to_end(key)
         self._touched.clear()
         self._stale.clear()
         self._prepared, self._prepared_annexes = {}, {}
+        self._forget_decoded()
+
+    def _forget_decoded(self) -> None:
+        """Let go of the decoded form of who was changed longest ago: it is four times as large as the stored one."""
+        while len(self._decoded) > self._most_decoded:
+            key, _ = self._decoded.popitem(last=False)
+            entry = self._entries.get(key)
+            if entry is not None and entry.stored is not None:
+                entry.user = None
 
     def rollback(self) -> None:
         """Back to the state before the round."""
