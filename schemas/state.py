@@ -186,7 +186,8 @@ class PartitionState(msgspec.Struct, array_like=True, gc=False):
 
     `next_offset` is the offset marker, `tick` the latest tick, `catalogs` the version in force per tenant,
     `switching` = [tenant, version, last user key done (hex)] while a catalog switch is carried out in slices,
-    `boosts` per tenant how far the boosts of everybody are: 0 scheduled, 1 started, 2 finished; in partition 0 only (C37).
+    `boosts` per tenant how far the boosts of everybody are: 0 scheduled, 1 started, 2 finished; in partition 0 only (C37),
+    `announced` the number of the switch's notices that are out, while it is carried out in slices.
     """
 
     next_offset: int = 0
@@ -194,3 +195,4 @@ class PartitionState(msgspec.Struct, array_like=True, gc=False):
     catalogs: dict[str, str] = {}
     switching: tuple[str, str, str] | None = None
     boosts: dict[str, dict[str, int]] = {}
+    announced: int = 0

@@ -104,6 +104,7 @@ class ChangelogRecovery(Recovery):
         missing = {tp for tp in changelogs if tp.partition not in table.folds}
         for tp in missing:
             table.begin(tp.partition)
+        await thread.run(thread.in_thread_rest(changelogs - missing))
         records = await self.read(consumer, table, missing, current)
         offsets: dict[TP, int | None] = {}
         for tp in changelogs:
@@ -112,6 +113,7 @@ class ChangelogRecovery(Recovery):
             return
         for tp in missing:
             table.loaded(tp.partition)
+        await thread.run(thread.in_thread_rest(missing))
         await thread.run(thread.in_thread_seek(offsets, current))
         if current():
             await self._let_flow(consumer, set(inputs.values()))

@@ -53,12 +53,15 @@ class Remembered:
         self._evicted: list[tuple[bytes, str]] = []  # by this round
         self._loading: dict[int, bytes] = {}  # chunks as read from the changelog, unpacked on first use
 
-    def load(self, chunk: int, value: bytes | None) -> None:
-        """Take one changelog record: a chunk as it is now, None = every entry of it is forgotten."""
+    def load(self, chunk: int, value: bytes | None) -> int:
+        """Take one changelog record: a chunk as it is now, None = every entry of it is forgotten. Return how many more
+        entries there are, a chunk counted as full."""
+        before = len(self._loading)
         if value is None:
             self._loading.pop(chunk, None)
         else:
             self._loading[chunk] = value
+        return (len(self._loading) - before) * CHUNK_ENTRIES
 
     def _unpack(self) -> None:
         for position, chunk in enumerate(sorted(self._loading)):
@@ -112,14 +115,16 @@ class Remembered:
             else:
                 yield chunk, None
 
-    def commit(self) -> None:
-        """Keep what the round did."""
+    def commit(self) -> int:
+        """Keep what the round did; return how many more entries there are."""
+        more = self._added - len(self._evicted)
         self._dirty.clear()
         self._added = 0
         self._evicted.clear()
         if self._first - self._base > _COMPACT_AFTER:
             del self._order[: self._first - self._base]
             self._base = self._first
+        return more
 
     def mark(self) -> Mark:
         """Return where the round stands, for `back_to`."""

@@ -22,16 +22,18 @@ from processors.rules.user import User
 from processors.rules.user_parts import UserParts
 from processors.rules.user_records import UserRecords
 from schemas.catalog_file import CatalogError
-from schemas.emission import CatalogMissingError, Emission
+from schemas.emission import CatalogMissingError, Emission, Measures
 from schemas.instants import EARLIEST_MS, LATEST_MS, to_ms
 from schemas.records import CatalogSwitch, ControlRecord, LogRecord, MetricEvent, Tick
 from schemas.state import PartitionState, UserState
-from schemas.topics import MAX_RECORD_BYTES, user_key
+from schemas.topics import MAX_RECORD_BYTES, tenant_of, user_key
 
 CONTROL_HEADER: Final = "plaudit-control"
 """Header of control records that holds the control token, where one is configured (X7)."""
 
-_MARKER_KEY: Final = b"\0partition"
+MARKER_KEY: Final = b"\0partition"
+"""Changelog key of what the partition remembers besides its users, the offset marker among it (PartitionState)."""
+
 _SHOWN: Final = 80
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -89,7 +91,7 @@ class Partition:
         Raises:
             NewerStateError: a newer version of this program wrote to the changelog.
         """
-        if key != _MARKER_KEY:
+        if key != MARKER_KEY:
             self._store.load(key, value)
         elif value is not None:
             self._control = _decoder.decode(value if version_of(value) == 1 else value[1:])
@@ -244,36 +246,36 @@ class Partition:
         return True
 
     def _run_due(self, record: LogRecord, at: int, out: list[Emission], limit: int, tenant: str | None = None) -> bool:
-        """Advance all users, or those of a tenant, in the order of due instant, then key."""
+        """Advance all users, or those of a tenant, in the order of due instant, then key; as many as emissions fit."""
         append = max(record.timestamp_ms, self._control.tick or record.timestamp_ms)
-        for known in sorted(self._control.catalogs):
-            plan = self.plan(known)  # whatever is missing shows before anybody is taken off the timers
+        plans = {known: self.plan(known) for known in sorted(self._control.catalogs)}  # what is missing shows first
+        most = limit - len(out)
+        for known, plan in plans.items():
             stages = self._control.boosts.get(known)
-            if plan is not None and stages and tenant in (None, known):
-                self._announcer.announce(stages, plan, known, at, append, out)
-        self._store.reschedule_touched()
-        advanced = 0
-        passed_over: list[tuple[int, bytes]] = []
-        done = True
+            if plan is None or not stages or tenant not in (None, known):
+                continue
+            if not self._announcer.announce(stages, plan, known, at, append, out, limit):
+                return False
+        store = self._store
+        store.reschedule_touched()
+        advanced, done = 0, True
         while done:
-            if len(out) >= limit or advanced >= limit:
-                done = False
-                break
-            advanced += 1
-            item = self._store.pop_due(at)
+            if len(out) >= limit or advanced >= most:
+                return False
+            item = store.pop_due(at)
             if item is None:
                 break
-            key = item[1]
-            user = self._store.get(key)
-            assert user is not None
-            plan = self.plan(user.state.tenant)
-            if plan is None or (tenant is not None and user.state.tenant != tenant):
-                passed_over.append(item)
+            due, key = item
+            known = tenant_of(key)
+            plan = plans.get(known)
+            if plan is None or (tenant is not None and known != tenant):
+                store.set_aside(due, key)
                 continue
+            advanced += 1
             live = tenant is None or self._control.tick is not None
             done = self._parts.advance(record, key, plan, at, append, live, out, limit)
-        for due, key in passed_over:
-            self._store.push_due(due, key)
+        if done:
+            store.return_set_aside()
         return done
 
     def _switch(self, record: LogRecord, switch: CatalogSwitch, out: list[Emission], limit: int) -> bool:
@@ -321,26 +323,29 @@ class Partition:
         old = self.plan(tenant)
         filling = Filling(old, plan)
         last = bytes.fromhex(self._control.switching[2])
-        prefix = f"{tenant}\0".encode() if tenant else b""
-        moved = 0
-        for key in self.keys():
-            if key <= last or not key.startswith(prefix):
+        moved, most = 0, limit - len(out)
+        for key in self._store.keys_after(last, f"{tenant}\0".encode() if tenant else b""):
+            if tenant_of(key) != tenant:
                 continue
-            if moved >= limit or len(out) >= limit:
+            if moved >= most or len(out) >= limit:
                 self._control.switching = (tenant, version, last.hex())
                 return False
             user = self._store.get(key)
             assert user is not None
             last = key
-            if user.state.tenant != tenant:
-                continue
             if user.state.quarantine is not None:
                 continue  # moves with its own next record
             moved += 1
             self._parts.move(record, key, old, plan, filling, at, self._control.tick, append, out)
         if self.number == 0:
             stages, tick = self._control.boosts.get(tenant, {}), self._control.tick or at
-            self._control.boosts[tenant] = self._announcer.switch(stages, old, plan, tenant, tick, append, out)
+            after = self._announcer.switch(stages, old, plan, tenant, tick, append, out, self._control.announced, limit)
+            if isinstance(after, int):
+                self._control.switching = (tenant, version, last.hex())
+                self._control.announced = after
+                return False
+            self._control.boosts[tenant] = after
+            self._control.announced = 0
         self._control.switching = None
         self._control.catalogs[tenant] = version
         self._plans[tenant] = plan
@@ -378,13 +383,27 @@ class Partition:
         """Return the keys of all users, sorted."""
         return self._store.keys()
 
+    def measures(self, overdue_at_ms: int) -> Measures:
+        """Return how much this partition holds and how far it is; overdue is who has something due at or before
+        `overdue_at_ms`. Costs what is overdue, not the number of users."""
+        store, tick = self._store, self._control.tick
+        return Measures(
+            state_bytes=store.stored_bytes,
+            users=store.users,
+            remembered_ids=store.remembered,
+            timers=store.timers,
+            overdue=0 if tick is None else store.overdue(overdue_at_ms),
+            tick_ms=tick,
+            catalogs=dict(self._control.catalogs),
+        )
+
     # the end of a round
 
     def changes(self, next_offset: int) -> list[tuple[bytes, bytes | None]]:
         """Return the changelog records of the round, last the marker with the next input offset."""
         records = self._store.changes()
         self._control.next_offset = next_offset
-        records.append((_MARKER_KEY, MARK + _encode(self._control)))
+        records.append((MARKER_KEY, MARK + _encode(self._control)))
         return records
 
     def commit(self) -> None:
