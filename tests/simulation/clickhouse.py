@@ -120,7 +120,9 @@ class Server:
 
     # statements
 
-    def insert(self, table: str, rows: Sequence[Row], token: str, query_id: str) -> Callable[[asyncio.Future[Any]], None]:
+    def insert(
+        self, table: str, rows: Sequence[Row], token: str, query_id: str
+    ) -> Callable[[asyncio.Future[Any]], None]:
         """Return the operation of an insert into a table with views."""
         process = current_process()
 

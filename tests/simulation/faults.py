@@ -62,9 +62,7 @@ class Nemesis:
     def _aim(self) -> None:
         """Choose whom to strike, how, and at which moment of its work."""
         rng, world = self._rng, self._world
-        kind = rng.choices(
-            ["kill", "stop", "cut", "terminate", "join", "leave", "server"], [10, 8, 4, 3, 2, 2, 3]
-        )[0]
+        kind = rng.choices(["kill", "stop", "cut", "terminate", "join", "leave", "server"], [10, 8, 4, 3, 2, 2, 3])[0]
         if kind == "server":
             world.loop.start_in(world.loop.server, self._server_away())
             return

@@ -131,6 +131,3 @@ def installed() -> Iterator[None]:
         put(source, "AIOKafkaAdminClient", SimAdmin)
         put(store, "clickhouse_connect", SimpleNamespace(get_async_client=_client))
         yield
-
-
-

@@ -30,7 +30,12 @@ def problems(world: "World") -> list[str]:
     skipped = sum(worker.observer.skipped for worker in world.observers)
     if skipped:
         found.append(f"skipped_offsets is {skipped}")
-    for event in ("changelog_behind_offset", "committed_offset_missing", "records_deleted_before_projection", "bad_records"):
+    for event in (
+        "changelog_behind_offset",
+        "committed_offset_missing",
+        "records_deleted_before_projection",
+        "bad_records",
+    ):
         if LOG.counts[event]:
             found.append(f"a second line of defence had to act: {event} × {LOG.counts[event]}")
     return found

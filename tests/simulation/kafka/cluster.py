@@ -42,7 +42,9 @@ class Cluster:
         self.topics = topics
         self.weather = Weather()
         self.logs = {
-            tp: PartitionLog(tp) for name, size in topics.items() for tp in (TopicPartition(name, n) for n in range(size))
+            tp: PartitionLog(tp)
+            for name, size in topics.items()
+            for tp in (TopicPartition(name, n) for n in range(size))
         }
         self.together: set[str] = set()
         """Groups whose topics are partitioned together."""

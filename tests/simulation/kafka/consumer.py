@@ -77,7 +77,12 @@ class Coordinator:
         consumer = self._consumer
         lane = current_lane()
         client = Client(
-            lane.process, self._group_instance_id, frozenset(topics), consumer.session_s, consumer.rebalance_s, self._told(lane)
+            lane.process,
+            self._group_instance_id,
+            frozenset(topics),
+            consumer.session_s,
+            consumer.rebalance_s,
+            self._told(lane),
         )
         self._rejoin.set()
         self._task = consumer.cluster.loop.start_in(lane, self._run(client, listener))
@@ -334,7 +339,9 @@ class SimConsumer:
             raise errors.ConsumerStoppedError()
         assignment = self._subscription.assignment
         wanted = list(tps) or (list(assignment.states) if assignment is not None else [])
-        unset = [tp for tp in wanted if assignment is not None and (s := assignment.state_value(tp)) and s._position is None]
+        unset = [
+            tp for tp in wanted if assignment is not None and (s := assignment.state_value(tp)) and s._position is None
+        ]
         if unset:
             await self._set_positions(unset)
         return await self._fetcher.fetched_records(wanted, timeout_ms / 1000, max_records)
