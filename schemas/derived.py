@@ -345,3 +345,15 @@ class Rejected(msgspec.Struct, frozen=True):
     key: str | dict[str, str] | None
     value: str | dict[str, str] | None
     truncated: bool | UnsetType = UNSET
+
+
+class Handled(msgspec.Struct, omit_defaults=True, frozen=True):
+    """A record of `plaudit.handled`, key `place` (X31): what was done about a refused record, and when.
+
+    `retried_as` is the place of the record that was written again, empty for one that was dropped.
+    """
+
+    place: str
+    action: Literal["retried", "dropped"]
+    at: str
+    retried_as: str = msgspec.field(default="", name="as")

@@ -56,7 +56,7 @@ class MetricEvent(_Record, frozen=True, kw_only=True):
     metric: str
     user: User
     value: Raw
-    attributes: dict[str, str] | UnsetType = UNSET
+    attributes: dict[str, Text] | UnsetType = UNSET
     idempotency_key: str | UnsetType = UNSET
 
 

@@ -15,6 +15,8 @@ MESSAGES: Final = "messages"
 LEDGER: Final = "ledger"
 OUTCOMES: Final = "outcomes"
 REJECTED: Final = "rejected"
+HANDLED: Final = "handled"
+"""Which refused records were retried or dropped (X31). Only commands use it; a worker does without."""
 
 DERIVED: Final = (AWARDS, LEVELS, ACHIEVEMENTS, STREAKS, LEADERBOARDS, MESSAGES, LEDGER)
 """Topics that hold derived events with envelope E2."""
@@ -87,6 +89,7 @@ def topic_specs() -> list[TopicSpec]:
             },
         ),
         TopicSpec(CATALOG, 1, {"cleanup.policy": "compact", **size}),
+        TopicSpec(HANDLED, 1, {"cleanup.policy": "compact"}),
         *(TopicSpec(name, None, {"retention.ms": "-1", **derived}) for name in (*DERIVED, OUTCOMES, REJECTED)),
     ]
 

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "preferences": ("preferences", "Change a user's preferences."),
     "import-git": ("import_git", "Turn a git history into metric events."),
     "tail": ("tail", "Show derived events as they come."),
+    "rejected": ("rejected", "List refused records, show them, write them again, put them away."),
     "user": ("user", "Show one user: balances, level, streak, achievements, awards."),
     "why": ("why", "Show how an award or any other effect came about, step by step."),
     "sql": ("sql", "Query the projected tables."),
