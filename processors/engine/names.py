@@ -34,6 +34,11 @@ class Names(msgspec.Struct, frozen=True):
         """The state changelog, named as Faust names the changelog of a table."""
         return f"{self.group}-{STATE_TABLE}-changelog"
 
+    @property
+    def publisher(self) -> str:
+        """Transactional id of whoever publishes catalogs: of two at once the later ends the earlier."""
+        return f"{self.prefix}-publisher"
+
     def output(self, logical: str) -> str:
         """Topic of an emission."""
         return full_name(logical, self.prefix)
