@@ -12,6 +12,7 @@ from deploy.connections import read_brokers, read_clickhouse
 from deploy.embedded.paths import home_dir
 from deploy.environment import Reader, flag, matching, one_of, path, seconds, text, whole
 from schemas.brokers import Brokers
+from schemas.operations import GRACE_S, LOOPBACK
 from schemas.secrets import Dsn, Secret
 from schemas.topics import DEFAULT_PARTITIONS, DEFAULT_PREFIX
 
@@ -27,10 +28,12 @@ MAX_REPLICATION: Final = 10
 MAX_TICK_S: Final = 3_600.0
 MIN_SESSION_S: Final = 6.0
 MAX_SESSION_S: Final = 60.0
+MAX_GRACE_S: Final = 600.0
 
 _TOPIC_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _INSTANCE: Final = re.compile(r"[A-Za-z0-9._-]{1,200}")
+_HOST: Final = re.compile(r"[A-Za-z0-9._:-]{1,255}")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +66,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_retention: bool = False
     """PLAUDIT_ALLOW_RETENTION=1: the input log may have a retention (X9a)."""
     metrics_port: int = 0
-    """PLAUDIT_METRICS_PORT: where a worker serves Prometheus metrics; 0 = nowhere."""
+    """PLAUDIT_METRICS_PORT: where worker and sink serve /metrics, /healthz and /readyz; 0 = nowhere."""
+    metrics_host: str = LOOPBACK
+    """PLAUDIT_METRICS_HOST: address that they bind to there."""
+    grace_s: float = GRACE_S
+    """PLAUDIT_GRACE_SECONDS: how long worker and sink may take to end in order."""
     log_level: str = DEFAULT_LEVEL
     """PLAUDIT_LOG_LEVEL: of worker and sink."""
 
@@ -83,6 +90,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             session_s=self.session_s,
             allow_retention=self.allow_retention,
             metrics_port=self.metrics_port,
+            metrics_host=self.metrics_host,
+            grace_s=self.grace_s,
         )
 
 
@@ -104,5 +113,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         session_s=read("PLAUDIT_SESSION_SECONDS", seconds(MIN_SESSION_S, MAX_SESSION_S), 8.0),
         allow_retention=read("PLAUDIT_ALLOW_RETENTION", flag, False),
         metrics_port=read("PLAUDIT_METRICS_PORT", whole(0, 65_535), 0),
+        metrics_host=read("PLAUDIT_METRICS_HOST", matching(_HOST, "a host name or an address"), LOOPBACK),
+        grace_s=read("PLAUDIT_GRACE_SECONDS", seconds(1.0, MAX_GRACE_S), GRACE_S),
         log_level=read(LEVEL_VARIABLE, one_of(LEVELS), DEFAULT_LEVEL),
     )

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "catalog": ("catalog", "Check, publish and show catalogs."),
     "simulate": ("simulate", "Fold a file of records with a catalog, without any server."),
     "replay": ("replay", "Fold a log again: write what it derives, or compare it with what was recorded."),
+    "verify": ("verify", "Check topics, state and tables against the log: lost, doubled, reordered, wrong."),
     "preview": ("preview", "Show what a catalog would have done to the real users, or would do to one."),
     "dump": ("dump", "Write the input log as a file that simulate reads."),
     "tick": ("tick", "Write one tick: what is due by now happens."),
@@ -102,7 +103,9 @@ Settings are environment variables:
   PLAUDIT_TICK_SECONDS       time between ticks of the clock (30)
   PLAUDIT_SESSION_SECONDS    silence after which a worker loses its partitions (8)
   PLAUDIT_ALLOW_RETENTION    1: the input log may have a retention
-  PLAUDIT_METRICS_PORT       where worker or sink serve Prometheus metrics (0: nowhere)
+  PLAUDIT_METRICS_PORT       where worker or sink serve /metrics, /healthz and /readyz (0: nowhere)
+  PLAUDIT_METRICS_HOST       address that they bind to there (127.0.0.1)
+  PLAUDIT_GRACE_SECONDS      how long worker and sink may take to end in order (25)
   PLAUDIT_LOG_LEVEL          of worker and sink: debug, info, warning, error, critical (info)
   PLAUDIT_DEBUG              1: show tracebacks
 Security of the servers (docs/security.md):

@@ -20,6 +20,9 @@ _SEED: Final = blake2b(digest_size=_DIGEST_BYTES)
 _COMPACT_AFTER: Final = 4096
 
 _Chunk = tuple[int, list[tuple[bytes, str]]]  # number of the first entry, entries
+Mark = tuple[int, int, int, int, frozenset[int]]
+"""A moment of a round: entries kept, added, made forgotten, number of the oldest one, chunks changed."""
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Chunk)
 
@@ -50,12 +53,15 @@ class Remembered:
         self._evicted: list[tuple[bytes, str]] = []  # by this round
         self._loading: dict[int, bytes] = {}  # chunks as read from the changelog, unpacked on first use
 
-    def load(self, chunk: int, value: bytes | None) -> None:
-        """Take one changelog record: a chunk as it is now, None = every entry of it is forgotten."""
+    def load(self, chunk: int, value: bytes | None) -> int:
+        """Take one changelog record: a chunk as it is now, None = every entry of it is forgotten. Return how many more
+        entries there are, a chunk counted as full."""
+        before = len(self._loading)
         if value is None:
             self._loading.pop(chunk, None)
         else:
             self._loading[chunk] = value
+        return (len(self._loading) - before) * CHUNK_ENTRIES
 
     def _unpack(self) -> None:
         for position, chunk in enumerate(sorted(self._loading)):
@@ -109,14 +115,33 @@ class Remembered:
             else:
                 yield chunk, None
 
-    def commit(self) -> None:
-        """Keep what the round did."""
+    def commit(self) -> int:
+        """Keep what the round did; return how many more entries there are."""
+        more = self._added - len(self._evicted)
         self._dirty.clear()
         self._added = 0
         self._evicted.clear()
         if self._first - self._base > _COMPACT_AFTER:
             del self._order[: self._first - self._base]
             self._base = self._first
+        return more
+
+    def mark(self) -> Mark:
+        """Return where the round stands, for `back_to`."""
+        if self._loading:
+            self._unpack()
+        return len(self._order), self._added, len(self._evicted), self._first, frozenset(self._dirty)
+
+    def back_to(self, mark: Mark) -> None:
+        """Undo what came after a mark of the same round."""
+        length, self._added, evicted, self._first, dirty = mark
+        later = self._order[length:]
+        del self._order[length:]
+        self._texts.update(self._evicted[evicted:])
+        for key in later:
+            self._texts.pop(key, None)
+        del self._evicted[evicted:]
+        self._dirty = set(dirty)
 
     def rollback(self) -> None:
         """Forget what the round added, remember again what it made forgotten."""
@@ -143,6 +168,15 @@ class Memory:
     def __init__(self, limit: int) -> None:
         self.event_ids = Remembered(limit)
         self.keys = Remembered(limit)
+
+    def mark(self) -> tuple[Mark, Mark]:
+        """See Remembered.mark."""
+        return self.event_ids.mark(), self.keys.mark()
+
+    def back_to(self, mark: tuple[Mark, Mark]) -> None:
+        """See Remembered.back_to."""
+        self.event_ids.back_to(mark[0])
+        self.keys.back_to(mark[1])
 
     def of(self, kind: bytes) -> Remembered:
         """Return the set of a kind, EVENT_IDS or IDEMPOTENCY_KEYS."""

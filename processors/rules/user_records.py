@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from processors.rules import apply, calls, messages, streaks, texts, timers
+from processors.rules.catalogs import CatalogStore
 from processors.rules.decode import loose_fields
 from processors.rules.effects import Effects, MakeEffects, instant_text, shown_instant
 from processors.rules.errors import RejectedError
@@ -16,6 +17,8 @@ from processors.rules.plan import Plan
 from processors.rules.refusal import rejected
 from processors.rules.settings import FoldSettings
 from processors.rules.store import UserStore
+from processors.rules.switching import move_user
+from processors.rules.tallies import Filling
 from processors.rules.unset import UNSET
 from processors.rules.user import User, check_user
 from schemas.emission import Emission
@@ -49,10 +52,10 @@ class _Request:
     Attributes:
         event_id: the producer's, or the default one (X4). remembered: its digest if it is the producer's, else empty.
         occurred: `occurredAt`, epoch ms. append: append time (X5). at: effectiveAt (T8).
-        live: whether the partition has had a tick.
+        tick: the last tick of the partition; None = it had none.
     """
 
-    __slots__ = ("append", "at", "decoded", "event_id", "key", "live", "occurred", "record", "remembered")
+    __slots__ = ("append", "at", "decoded", "event_id", "key", "occurred", "record", "remembered", "tick")
 
     def __init__(
         self,
@@ -63,8 +66,7 @@ class _Request:
         remembered: bytes,
         occurred: int,
         append: int,
-        *,
-        live: bool,
+        tick: int | None,
     ) -> None:
         self.record = record
         self.decoded = decoded
@@ -74,16 +76,22 @@ class _Request:
         self.occurred = occurred
         self.append = append
         self.at = min(occurred, append)
-        self.live = live
+        self.tick = tick
 
 
 class UserRecords:
     """Applies records of users to the states of a partition."""
 
     def __init__(
-        self, store: UserStore, settings: FoldSettings, counters: Tally[str], effects: MakeEffects = Effects
+        self,
+        store: UserStore,
+        settings: FoldSettings,
+        counters: Tally[str],
+        catalogs: CatalogStore,
+        effects: MakeEffects = Effects,
     ) -> None:
         self._store = store
+        self._catalogs = catalogs
         self._settings = settings
         self._counters = counters
         self._effects = effects
@@ -121,7 +129,7 @@ class UserRecords:
         if tick is not None and tick > append:
             append = tick
         occurred = record.timestamp_ms if decoded.occurred_at is UNSET else to_ms(decoded.occurred_at)
-        request = _Request(record, decoded, key, event_id, remembered, occurred, append, live=tick is not None)
+        request = _Request(record, decoded, key, event_id, remembered, occurred, append, tick)
         try:
             if not EARLIEST_MS <= occurred <= LATEST_MS or (
                 own_id and (event_id.startswith(self._settings.topic) or "\0" in event_id)
@@ -177,9 +185,11 @@ class UserRecords:
             user = apply.create(key, apply.given_user(decoded.user), decoded.tenant, plan, at, request.append)
             user.use(plan)
         effects = self._effects(out, user, self._settings.environment, request.event_id, request.append)
-        effects.live = request.live
+        effects.live = request.tick is not None
         if not created:
             self._store.touch(key)
+            if user.state.quarantine is not None and not self._take_up(user, plan, request, effects, limit):
+                return False
             # a zone change comes after everything due under the old zone, postponed or not (S60)
             postpones = plan.streak.settle_delay_seconds > 0
             reached = request.append if postpones and _moves(user, apply.given_user(decoded.user)) else at
@@ -219,6 +229,24 @@ class UserRecords:
             applied.outcome,
         )
         out.append(_Emission(OUTCOMES, key, text.encode()))
+        return True
+
+    def _take_up(self, user: User, plan: Plan, request: _Request, effects: Effects, limit: int) -> bool:
+        """Do for a user who was set aside (D-89) what switches of the catalog did for others meanwhile. False = the slice is
+        full; what is due under the present plan is left to the caller."""
+        state = user.state
+        assert state.quarantine is not None
+        old = self._catalogs.plan(state.tenant, state.quarantine)
+        assert old is not None, "a version that was in force is not on the catalog topic"
+        for new in self._catalogs.after(state.tenant, old.version, plan.version):
+            user.use(old)
+            if not timers.advance(user, old, new.at, effects, limit):
+                return False
+            move_user(user, old, new, Filling(old, new), new.at, request.tick, effects)
+            old, state.quarantine = new, new.version
+        user.use(plan)
+        state.quarantine = None
+        user.due_changed()
         return True
 
     def _remember(self, request: _Request, applied: apply.Applied) -> None:
