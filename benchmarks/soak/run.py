@@ -167,11 +167,10 @@ async def _children(out: Path, environment: Mapping[str, str]) -> AsyncIterator[
 
 
 async def _prepare(brokers: Brokers, url: str) -> None:
-    import clickhouse_connect
-
     from projections import migrate
+    from projections.connection import connect
 
-    client = clickhouse_connect.get_client(dsn=url)
+    client = connect(url)
     migrate.up(client, DATABASE)
     client.close()
     await create_topics(brokers, NAMES, DEFAULT_PARTITIONS)
@@ -290,10 +289,11 @@ class _Soak:
 
 def _check(url: str, soak: _Soak) -> None:
     """Compare the tables with what was sent."""
-    import clickhouse_connect
     from clickhouse_connect.driver.exceptions import ClickHouseError
 
-    client = clickhouse_connect.get_client(dsn=url)
+    from projections.connection import connect
+
+    client = connect(url)
     expected, refused = soak.sent - soak.load.refused - soak.load.repeated, soak.load.refused
     query = f"SELECT count(), uniqExact(event_id) FROM {DATABASE}.metric_events"
     try:

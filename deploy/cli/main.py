@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "sink": ("sink", "Run a sink: derived events to ClickHouse."),
     "topics": ("topics", "Create and describe the topics."),
     "migrate": ("migrate", "Bring ClickHouse to the present schema."),
+    "security": ("security", "Write the rights of users on Kafka and in ClickHouse."),
     "schemas": ("schemas", "Export the JSON Schemas of all public forms."),
 }
 """Name of each subcommand, its module in this package, and its short help. `plaudit --help` imports none of them."""
@@ -119,6 +120,7 @@ Security of the servers (docs/security.md):
   CLICKHOUSE_CA_FILE         PEM file of the authority that signed the server's certificate; unset: the system's
 Of the embedded servers:
   PLAUDIT_KAFKA_PORT, PLAUDIT_CLICKHOUSE_PORT    fixed ports; unset: those of the last run, or free ones
+  PLAUDIT_CLICKHOUSE_USERS_FILE                  further users (plaudit security users-file)
   PLAUDIT_CACHE              directory of fetched files (~/.cache/plaudit)
   PLAUDIT_MAVEN_MIRROR       where Kafka is fetched from
 
