@@ -6,13 +6,13 @@ from typing import Final
 import msgspec
 
 from processors.rules import timers
-from processors.rules.memory import EVENT_IDS, IDEMPOTENCY_KEYS, Memory
+from processors.rules.memory import ID_KINDS, Memory, parse_chunk_key
 from processors.rules.tallies import Tallies
 from processors.rules.user import User
 from schemas.state import Row, UserState
 
 USER_PREFIX: Final = b"u"
-"""First byte of the changelog key of a user's state; ids have EVENT_IDS or IDEMPOTENCY_KEYS and a chunk number."""
+"""First byte of the changelog key of a user's state; ids have keys of their own (memory.chunk_key)."""
 
 HISTORY_PREFIX: Final = b"h"
 """First byte of the changelog key of a user's settled rows: they grow, and change only at settlements."""
@@ -23,7 +23,6 @@ TALLIES_PREFIX: Final = b"t"
 NEVER: Final = 2**63 - 1
 
 _HEAP_SLACK: Final = 1_000
-_CHUNK_NUMBER_BYTES: Final = 4
 _DUE_BYTES: Final = 8
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -123,6 +122,17 @@ class _Entry:
         self.due = NEVER if stored is None else int.from_bytes(stored[:_DUE_BYTES], signed=True)
 
 
+class _Before:
+    """What the changelog has of a user whom the round in hand erased; `memory` as before the round."""
+
+    __slots__ = ("annexes", "memory", "stored")
+
+    def __init__(self, stored: bytes | None, annexes: _Stored, memory: Memory | None) -> None:
+        self.stored = stored
+        self.annexes = annexes
+        self.memory = memory
+
+
 class UserStore:
     """All users of a partition by record key. What a round touches is written once, or put back as it was."""
 
@@ -134,6 +144,7 @@ class UserStore:
             tuple[int, bytes]
         ] = []  # (due, key); entries that no longer match a user's due are passed over
         self._touched: dict[bytes, bytes | None] = {}  # key -> stored form before the round
+        self._erased: dict[bytes, _Before] = {}  # by the round; a user may have come anew since
         self._prepared: dict[bytes, bytes] = {}
         self._prepared_annexes: dict[bytes, _Stored] = {}
         self._waiting: dict[bytes, _Stored] = {}  # annexes whose user comes later in the changelog
@@ -157,13 +168,15 @@ class UserStore:
             else:
                 waiting = self._waiting.get(key[1:], _NO_ANNEXES)
                 self._waiting[key[1:]] = _with(waiting, _PLACES[kind], value)
-        elif kind in (EVENT_IDS, IDEMPOTENCY_KEYS):
-            chunk = int.from_bytes(key[1 : 1 + _CHUNK_NUMBER_BYTES])
-            self.memory(key[1 + _CHUNK_NUMBER_BYTES :]).of(kind).load(chunk, value)
+        elif kind in ID_KINDS:
+            chunk, user_key = parse_chunk_key(key)
+            if value is not None or user_key in self._memories:
+                self.memory(user_key).of(kind).load(chunk, value)
 
     def loaded(self) -> None:
         """Recovery has ended: rebuild the timers."""
         self._waiting = {}
+        self._memories = {key: memory for key, memory in self._memories.items() if memory.holds_any()}
         self._heap = [(entry.due, key) for key, entry in self._entries.items() if entry.due != NEVER]
         heapq.heapify(self._heap)
 
@@ -203,9 +216,22 @@ class UserStore:
         return _encode(user.state), [list(rows) for rows in user.history], user.history_changed
 
     def touch(self, key: bytes) -> None:
-        """Note that the round changes the user."""
+        """Note that the round changes the user, or what is remembered of one who is not there."""
         if key not in self._touched:
-            self._touched[key] = self._entries[key].stored
+            entry = self._entries.get(key)
+            self._touched[key] = None if entry is None else entry.stored
+
+    def erase(self, key: bytes) -> bool:
+        """Remove a user and all that is remembered (X29); return whether there was one."""
+        entry, memory = self._entries.pop(key, None), self._memories.pop(key, None)
+        if key not in self._erased and (entry is not None or memory is not None):
+            if memory is not None:
+                memory.rollback()
+            self._erased[key] = _Before(
+                None if entry is None else entry.stored, _NO_ANNEXES if entry is None else entry.annexes, memory
+            )
+            self._touched.setdefault(key, self._erased[key].stored)
+        return entry is not None
 
     def keys(self) -> list[bytes]:
         """Return the keys of all users, sorted."""
@@ -257,8 +283,8 @@ class UserStore:
     def reschedule_touched(self) -> None:
         """Bring the timers of all users touched in this round up to date."""
         for key in self._touched:
-            entry = self._entries[key]
-            if entry.user is not None and entry.user.plan is not None:
+            entry = self._entries.get(key)
+            if entry is not None and entry.user is not None and entry.user.plan is not None:
                 self.reschedule(key)
 
     def pop_due(self, at: int) -> tuple[int, bytes] | None:
@@ -288,23 +314,43 @@ class UserStore:
         records: list[tuple[bytes, bytes | None]] = []
         self._prepared, self._prepared_annexes = {}, {}
         for key in self._touched:
-            entry = self._entries[key]
-            assert entry.user is not None
-            stored = entry.due.to_bytes(_DUE_BYTES, signed=True) + _encode(entry.user.state)
-            self._prepared[key] = stored
-            records.append((USER_PREFIX + key, stored))
-            for place, annex in enumerate(_ANNEXES):
-                if annex.changed(entry.user):
-                    value = annex.encode(entry.user)
-                    annexes = self._prepared_annexes.get(key, entry.annexes)
-                    self._prepared_annexes[key] = _with(annexes, place, value)
-                    records.append((annex.prefix + key, value))
-            memory = self._memories.get(key)
-            if memory is not None:
-                for kind in (EVENT_IDS, IDEMPOTENCY_KEYS):
-                    for chunk, ids in memory.of(kind).changes():
-                        records.append((kind + chunk.to_bytes(_CHUNK_NUMBER_BYTES) + key, ids))
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._write(key, entry, records)
+            if key in self._erased:
+                self._clear(key, entry, records)
+            elif key in self._memories:
+                records += self._memories[key].changes(key)
         return records
+
+    def _write(self, key: bytes, entry: _Entry, records: list[tuple[bytes, bytes | None]]) -> None:
+        """Add a touched user's state and the annexes that changed."""
+        assert entry.user is not None
+        stored = entry.due.to_bytes(_DUE_BYTES, signed=True) + _encode(entry.user.state)
+        self._prepared[key] = stored
+        records.append((USER_PREFIX + key, stored))
+        for place, annex in enumerate(_ANNEXES):
+            if annex.changed(entry.user):
+                value = annex.encode(entry.user)
+                annexes = self._prepared_annexes.get(key, entry.annexes)
+                self._prepared_annexes[key] = _with(annexes, place, value)
+                records.append((annex.prefix + key, value))
+
+    def _clear(self, key: bytes, entry: _Entry | None, records: list[tuple[bytes, bytes | None]]) -> None:
+        """Add tombstones for all that the changelog has of an erased user and that nothing written since replaces."""
+        before = self._erased[key]
+        if entry is None and before.stored is not None:
+            records.append((USER_PREFIX + key, None))
+        annexes = self._prepared_annexes.get(key, _NO_ANNEXES)
+        for place, annex in enumerate(_ANNEXES):
+            if before.annexes[place] is not None and annexes[place] is None:
+                records.append((annex.prefix + key, None))
+        ids: dict[bytes, bytes | None] = {}
+        if before.memory is not None:
+            ids = dict.fromkeys(before.memory.stored(key))
+        if key in self._memories:
+            ids.update(self._memories[key].changes(key))
+        records.extend(ids.items())
 
     def commit(self) -> None:
         """What the round did is the state now."""
@@ -317,25 +363,34 @@ class UserStore:
                 if entry.user is not None:
                     for annex in _ANNEXES:
                         annex.written(entry.user)
+        for key in self._touched:
             memory = self._memories.get(key)
             if memory is not None:
-                memory.event_ids.commit()
-                memory.keys.commit()
-        self._touched.clear()
-        self._prepared, self._prepared_annexes = {}, {}
+                memory.commit()
+        self._end()
 
     def rollback(self) -> None:
         """Back to the state before the round."""
         for key, stored in self._touched.items():
+            before = self._erased.get(key)
             if stored is None:
                 self._entries.pop(key, None)
             else:
-                entry = self._entries[key] = _Entry(stored, None, self._entries[key].annexes)
+                annexes = self._entries[key].annexes if before is None else before.annexes
+                entry = self._entries[key] = _Entry(stored, None, annexes)
                 if entry.due != NEVER:
                     heapq.heappush(self._heap, (entry.due, key))
+            if before is not None:
+                self._memories.pop(key, None)
+                if before.memory is not None:
+                    self._memories[key] = before.memory
+                continue
             memory = self._memories.get(key)
             if memory is not None:
-                memory.event_ids.rollback()
-                memory.keys.rollback()
+                memory.rollback()
+        self._end()
+
+    def _end(self) -> None:
         self._touched.clear()
+        self._erased = {}
         self._prepared, self._prepared_annexes = {}, {}
