@@ -23,7 +23,9 @@ from benchmarks.figures import Outcome, Sizes
 from deploy.cli.support.children import ChildCommand
 from deploy.cli.support.kafka import consumer, partitions_of
 from deploy.embedded import EmbeddedStack
+from deploy.settings import read_settings
 from processors.engine.names import Names
+from schemas.brokers import Brokers
 from schemas.topics import DEFAULT_PARTITIONS
 
 POLL_S: Final = 0.05
@@ -68,15 +70,16 @@ class Bench:
         self.worker: Outcome | None = None
         """Set once the worker section has run: the installation is loaded then."""
         self._keep = keep
-        self._kafka = ""
+        self._kafka = Brokers("")
 
     @property
-    def kafka(self) -> str:
-        """`host:port` of the broker; started at the first question, unless KAFKA_BOOTSTRAP is set."""
+    def kafka(self) -> Brokers:
+        """The broker; started at the first question, unless KAFKA_BOOTSTRAP is set."""
         if not self._kafka:
             tell("starting Kafka")
             stack = EmbeddedStack(self.home, clickhouse=False)
-            self._kafka = stack.start().kafka_bootstrap
+            found = stack.start().kafka_bootstrap
+            self._kafka = read_settings().kafka or Brokers(found)
             self._keep.callback(stack.stop)
             if stack.kafka is None:
                 self._keep.callback(_delete_topics, self._kafka, self.names.prefix)
@@ -100,7 +103,7 @@ class Bench:
     def child(self, name: str, *arguments: str, **environment: str) -> Iterator[ChildCommand]:
         """Run `plaudit ARGUMENTS` of this run's installation; stop it at the end of the block."""
         common = {
-            "KAFKA_BOOTSTRAP": self.kafka,
+            "KAFKA_BOOTSTRAP": self.kafka.bootstrap,
             "PLAUDIT_HOME": str(self.home),
             "PLAUDIT_PREFIX": self.names.prefix,
             "PLAUDIT_PARTITIONS": str(DEFAULT_PARTITIONS),
@@ -132,12 +135,12 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _delete_topics(bootstrap: str, prefix: str) -> None:
+def _delete_topics(brokers: Brokers, prefix: str) -> None:
     """Leave nothing on a broker that is not ours."""
     import asyncio
 
     async def delete() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        admin = AIOKafkaAdminClient(**brokers.client())
         await admin.start()
         try:
             await admin.delete_topics([name for name in await admin.list_topics() if name.startswith(prefix)])
@@ -229,10 +232,10 @@ def metrics_of(port: int) -> dict[str, float]:
 # what stands on topics
 
 
-async def append_times(bootstrap: str, topic: str) -> tuple[int, float, float]:
+async def append_times(brokers: Brokers, topic: str) -> tuple[int, float, float]:
     """Return how many records a topic without transactions holds, and when the first and the last were appended by the
     broker's clock, seconds since 1970. The topic has LogAppendTime."""
-    async with consumer(bootstrap) as one:
+    async with consumer(brokers) as one:
         places = await partitions_of(one, topic)
         ends = {place: end for place, end in (await one.end_offsets(places)).items() if end > 0}
         if not ends:

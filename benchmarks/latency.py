@@ -55,12 +55,12 @@ async def _measure(bench: Bench, worker: ChildCommand, users: list[str]) -> Outc
     sizes = bench.sizes
     tell(f"latency: {RATE_PER_S} events/s for {sizes.warm_up_s + sizes.latency_s:.0f} s")
     reader = AIOKafkaConsumer(
-        bootstrap_servers=bench.kafka,
+        **bench.kafka.client(),
         enable_auto_commit=False,
         isolation_level="read_committed",
         fetch_max_wait_ms=FETCH_WAIT_MS,
     )
-    producer = AIOKafkaProducer(bootstrap_servers=bench.kafka, acks="all", linger_ms=0)
+    producer = AIOKafkaProducer(**bench.kafka.client(), acks="all", linger_ms=0)
     await reader.start()
     await producer.start()
     began_cpu, began = cpu_s(worker.process.pid), time.monotonic()

@@ -22,6 +22,7 @@ from benchmarks.harness import POLL_S, STALL_S, Bench, BenchmarkError, append_ti
 from benchmarks.sample import feed, sample_records
 from deploy.cli.support.children import LIFELINE_VARIABLE
 from deploy.cli.support.kafka import consumer, partitions_of
+from schemas.brokers import Brokers
 from schemas.topics import DEFAULT_PARTITIONS
 
 FAUST_ARGUMENTS: Final = ("-A", "benchmarks.naive_app", "worker", "-l", "warn", "--without-web")
@@ -65,8 +66,8 @@ async def _measure(bench: Bench, name: str) -> Outcome:
     return Outcome({"naive_faust_events_per_s": per_second(published - 1, seconds)}, details)
 
 
-async def _create(bootstrap: str, name: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+async def _create(brokers: Brokers, name: str) -> None:
+    admin = AIOKafkaAdminClient(**brokers.client())
     await admin.start()
     try:
         await admin.create_topics(
@@ -114,7 +115,7 @@ def _running(bench: Bench, name: str) -> Iterator[subprocess.Popen[bytes]]:
     environment = {
         **os.environ,
         "PYTHONPATH": str(root),
-        "KAFKA_BOOTSTRAP": bench.kafka,
+        "KAFKA_BOOTSTRAP": bench.kafka.bootstrap,
         "NAIVE_APP": name,
         "NAIVE_PARTITIONS": str(DEFAULT_PARTITIONS),
         LIFELINE_VARIABLE: "1",

@@ -13,6 +13,7 @@ from deploy.cli.support.kafka import Feeder
 from processors.engine.names import Names
 from processors.rules.catalogs import CatalogStore
 from processors.rules.partitioner import partition_of
+from schemas.brokers import Brokers
 from schemas.catalog import CatalogRecord
 from schemas.catalog_file import encode_config
 from schemas.instants import format_instant
@@ -54,15 +55,15 @@ def as_log(records: list[HistoryRecord], partitions: int = DEFAULT_PARTITIONS) -
         offsets[partition] += 1
 
 
-async def publish_sample_catalog(bootstrap: str, names: Names, at_ms: int) -> None:
+async def publish_sample_catalog(brokers: Brokers, names: Names, at_ms: int) -> None:
     """Publish the sample catalog and switch every partition to it."""
     config, catalog, _ = catalog_file(str(SAMPLE_CATALOG))
-    await publish(bootstrap, names, config, catalog, tenant="", version=VERSION, at_ms=at_ms, token="")
+    await publish(brokers, names, config, catalog, tenant="", version=VERSION, at_ms=at_ms, token="")
 
 
-async def feed(bootstrap: str, topic: str, records: list[Any], tell: Callable[[str], None]) -> None:
+async def feed(brokers: Brokers, topic: str, records: list[Any], tell: Callable[[str], None]) -> None:
     """Write events to a topic; returns once all are acknowledged."""
-    async with Feeder(bootstrap, topic) as feeder:
+    async with Feeder(brokers, topic) as feeder:
         for count, record in enumerate(records, 1):
             feeder.add(record.key, record.value, record.timestamp_ms)
             if feeder.full:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from deploy.embedded.paths import home_dir
+from schemas.brokers import ENCRYPTED, MECHANISMS, PROTOCOLS, SASL, Brokers
 from schemas.topics import DEFAULT_PARTITIONS, DEFAULT_PREFIX
 
 if TYPE_CHECKING:
@@ -42,10 +43,10 @@ class SettingsError(Exception):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the environment says. Empty `kafka_bootstrap` or `clickhouse_url`: the embedded one is used."""
+    """What the environment says. Empty `kafka` or `clickhouse_url`: the embedded one is used."""
 
-    kafka_bootstrap: str = ""
-    """KAFKA_BOOTSTRAP: `host:port`, comma-separated."""
+    kafka: Brokers = Brokers("")
+    """KAFKA_BOOTSTRAP: `host:port`, comma-separated; and the KAFKA_ variables of its security."""
     clickhouse_url: str = ""
     """CLICKHOUSE_URL: `http://user:password@host:port`."""
     home: Path
@@ -75,12 +76,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = DEFAULT_LEVEL
     """PLAUDIT_LOG_LEVEL: of worker and sink."""
 
-    def worker_options(self, bootstrap: str = "") -> "WorkerOptions":
-        """Return the options of a worker; `bootstrap` is that of the embedded broker, if it is used."""
+    def worker_options(self, brokers: Brokers | None = None) -> "WorkerOptions":
+        """Return the options of a worker; `brokers` is the embedded one, if it is used."""
         from processors.agents.worker import WorkerOptions  # Faust takes a while to import
 
         return WorkerOptions(
-            bootstrap=bootstrap or self.kafka_bootstrap,
+            brokers=brokers or self.kafka,
             home=self.home,
             prefix=self.prefix,
             partitions=self.partitions,
@@ -98,7 +99,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Return the settings of `environ`, by default the process's. SettingsError for the first that does not fit."""
     read = _Reader(os.environ if environ is None else environ)
     return Settings(
-        kafka_bootstrap=read("KAFKA_BOOTSTRAP", _bootstrap, ""),
+        kafka=_brokers(read),
         clickhouse_url=read("CLICKHOUSE_URL", _url, ""),
         home=read("PLAUDIT_HOME", _home, home_dir()),
         prefix=read("PLAUDIT_PREFIX", _matching(_TOPIC_NAME, "letters, digits, '.', '_' and '-'"), DEFAULT_PREFIX),
@@ -131,6 +132,89 @@ class _Reader:
         except ValueError as error:
             shown = "…" if "TOKEN" in variable else value
             raise SettingsError(variable, shown, str(error)) from None
+
+    def secret(self, variable: str) -> str:
+        """Return a secret: the variable, or what is in the file that `VARIABLE_FILE` names; empty if neither is set."""
+        value, file = self(variable, _text, ""), self(f"{variable}_FILE", _file, "")
+        if not file:
+            return value
+        if value:
+            raise SettingsError(f"{variable}_FILE", file, f"{variable} is set too; set one of them")
+        secret = Path(file).read_text(encoding="utf-8").strip()
+        if not secret:
+            raise SettingsError(f"{variable}_FILE", file, "the file is empty; put the secret into it")
+        return secret
+
+
+def _brokers(read: _Reader) -> Brokers:
+    """Return how to reach Kafka; SettingsError if its variables contradict each other or a certificate is none."""
+    brokers = Brokers(
+        bootstrap=read("KAFKA_BOOTSTRAP", _bootstrap, ""),
+        protocol=read("KAFKA_SECURITY_PROTOCOL", _one_of(PROTOCOLS), "PLAINTEXT"),
+        mechanism=read("KAFKA_SASL_MECHANISM", _one_of(MECHANISMS), "SCRAM-SHA-512"),
+        username=read("KAFKA_USERNAME", _text, ""),
+        password=read.secret("KAFKA_PASSWORD"),
+        ca_file=read("KAFKA_CA_FILE", _file, ""),
+        certificate_file=read("KAFKA_CERTIFICATE_FILE", _file, ""),
+        key_file=read("KAFKA_KEY_FILE", _file, ""),
+    )
+    _check_fit(brokers, read("KAFKA_SASL_MECHANISM", _text, ""))
+    try:
+        brokers.client()
+    except OSError as error:
+        files = {
+            "KAFKA_CA_FILE": brokers.ca_file,
+            "KAFKA_CERTIFICATE_FILE": brokers.certificate_file,
+            "KAFKA_KEY_FILE": brokers.key_file,
+        }
+        named = {variable: file for variable, file in files.items() if file}
+        raise SettingsError(
+            " ".join(named), " ".join(named.values()), f"not PEM certificates and their key ({error})"
+        ) from None
+    return brokers
+
+
+def _check_fit(brokers: Brokers, mechanism: str) -> None:
+    protocol = brokers.protocol
+    if protocol != "PLAINTEXT" and not brokers:
+        raise SettingsError(
+            "KAFKA_SECURITY_PROTOCOL", protocol, "KAFKA_BOOTSTRAP is not set; it says where that Kafka is"
+        )
+    user = {"KAFKA_USERNAME": brokers.username, "KAFKA_PASSWORD": "…" if brokers.password else ""}
+    files = {"KAFKA_CA_FILE": brokers.ca_file, "KAFKA_CERTIFICATE_FILE": brokers.certificate_file}
+    unused = {"KAFKA_SASL_MECHANISM": mechanism, **user} if protocol not in SASL else {}
+    unused |= files if protocol not in ENCRYPTED else {}
+    for variable, value in unused.items():
+        if value:
+            wanted = "SSL or SASL_SSL" if variable in files else "SASL_SSL (or SASL_PLAINTEXT)"
+            raise SettingsError(
+                variable, value, f"KAFKA_SECURITY_PROTOCOL={protocol} does not use it; set that to {wanted}"
+            )
+    for variable, value in user.items():
+        if protocol in SASL and not value:
+            also = " or KAFKA_PASSWORD_FILE" if variable == "KAFKA_PASSWORD" else ""
+            raise SettingsError(variable, "", f"KAFKA_SECURITY_PROTOCOL={protocol} needs it; set it{also}")
+    if brokers.key_file and not brokers.certificate_file:
+        raise SettingsError("KAFKA_KEY_FILE", brokers.key_file, "set KAFKA_CERTIFICATE_FILE, which it belongs to, too")
+
+
+def _file(value: str) -> str:
+    path = Path(value).expanduser().absolute()
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ValueError(f"it cannot be read ({error.strerror}); name a file") from None
+    return str(path)
+
+
+def _one_of(known: tuple[T, ...]) -> Callable[[str], T]:
+    def parse(value: str) -> T:
+        for one in known:
+            if str(one) == value.upper():
+                return one
+        raise ValueError(f"use one of {', '.join(map(str, known))}")
+
+    return parse
 
 
 def _home(value: str) -> Path:

@@ -1,24 +1,27 @@
 """How to reach Kafka: addresses and security, from which every client is made."""
 
-import ssl
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
 Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
-_ENCRYPTED: Final = frozenset({"SSL", "SASL_SSL"})
-_SASL: Final = frozenset({"SASL_PLAINTEXT", "SASL_SSL"})
+PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
+MECHANISMS: Final[tuple[Mechanism, ...]] = get_args(Mechanism)
+ENCRYPTED: Final = frozenset({"SSL", "SASL_SSL"})
+"""The protocols with TLS."""
+SASL: Final = frozenset({"SASL_PLAINTEXT", "SASL_SSL"})
+"""The protocols with user and password."""
 
 
 class Brokers(msgspec.Struct, frozen=True):
-    """Where Kafka is and how a client proves who it is. Shown, it gives the addresses only.
+    """Where Kafka is and how a client proves who it is. Shown, it gives the addresses only; false without addresses.
 
     Attributes:
         bootstrap: `host:port`, comma-separated.
         protocol: as Kafka's `security.protocol`.
-        mechanism: as Kafka's `sasl.mechanism`; counts with the SASL protocols.
+        mechanism: as Kafka's `sasl.mechanism`; counts with the SASL protocols. SCRAM does not send the password.
         username: of the SASL mechanism.
         password: of the SASL mechanism; never shown.
         ca_file: PEM file of the authorities that sign the brokers' certificates; empty = those of the system.
@@ -28,7 +31,7 @@ class Brokers(msgspec.Struct, frozen=True):
 
     bootstrap: str
     protocol: Protocol = "PLAINTEXT"
-    mechanism: Mechanism = "PLAIN"
+    mechanism: Mechanism = "SCRAM-SHA-512"
     username: str = ""
     password: str = ""
     ca_file: str = ""
@@ -42,16 +45,21 @@ class Brokers(msgspec.Struct, frozen=True):
             OSError: a certificate file cannot be read (ssl.SSLError, which is one: it holds no certificate).
         """
         options: dict[str, Any] = {"bootstrap_servers": self.bootstrap, "security_protocol": self.protocol}
-        if self.protocol in _ENCRYPTED:
+        if self.protocol in ENCRYPTED:
+            import ssl
+
             context = ssl.create_default_context(cafile=self.ca_file or None)
             if self.certificate_file:
                 context.load_cert_chain(self.certificate_file, self.key_file or None)
             options["ssl_context"] = context
-        if self.protocol in _SASL:
+        if self.protocol in SASL:
             options["sasl_mechanism"] = self.mechanism
             options["sasl_plain_username"] = self.username
             options["sasl_plain_password"] = self.password
         return options
+
+    def __bool__(self) -> bool:
+        return bool(self.bootstrap)
 
     def __str__(self) -> str:
         return self.bootstrap

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploy.cli.support.errors import DONE
+from schemas.brokers import Brokers
 
 if TYPE_CHECKING:
     from msgspec import Raw
@@ -38,15 +39,15 @@ def command(path: str) -> int:
     return DONE
 
 
-async def _dump(bootstrap: str, settings: "Settings", output: Any) -> None:
+async def _dump(brokers: Brokers, settings: "Settings", output: Any) -> None:
     from deploy.cli.support.catalogs import published
     from deploy.cli.support.console import bar
     from deploy.cli.support.kafka import consumer, partitions_of, read_to_end
     from processors.engine.names import Names
 
     names = Names(settings.prefix)
-    configs = {(one.tenant, one.version): one.config for one in await published(bootstrap, names)}
-    async with consumer(bootstrap) as one:
+    configs = {(one.tenant, one.version): one.config for one in await published(brokers, names)}
+    async with consumer(brokers) as one:
         places = await partitions_of(one, names.input)
         ends = await one.end_offsets(places)
         with bar("dump", sum(ends.values())) as progress:

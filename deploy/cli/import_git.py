@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploy.cli.support.errors import DONE, WrongUseError
+from schemas.brokers import Brokers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,7 +98,7 @@ def _publish(records: "Iterable[Record]") -> None:
             write_tick(found.kafka, time.time_ns() // 1_000_000, names=names, token=settings.control_token)
 
 
-async def _feed(bootstrap: str, topic: str, records: "Iterable[Record]") -> int:
+async def _feed(brokers: Brokers, topic: str, records: "Iterable[Record]") -> int:
     import time
 
     import msgspec
@@ -110,7 +111,7 @@ async def _feed(bootstrap: str, topic: str, records: "Iterable[Record]") -> int:
     encode = msgspec.json.Encoder().encode
     now_ms, count = time.time_ns() // 1_000_000, 0
     with bar("publish", None) as progress:
-        async with Feeder(bootstrap, topic) as feeder:
+        async with Feeder(brokers, topic) as feeder:
             for record in records:
                 count += 1
                 at_ms = parse_instant(record["occurredAt"])

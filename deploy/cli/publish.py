@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deploy.cli.support.errors import DONE, SOME_REFUSED
+from schemas.brokers import Brokers
 
 if TYPE_CHECKING:
     from deploy.records_file import FileRecord
@@ -56,27 +57,27 @@ def command(path: str, history: bool, no_tick: bool) -> int:
     return SOME_REFUSED if refused else DONE
 
 
-async def warn_if_late(bootstrap: str, topic: str) -> None:
+async def warn_if_late(brokers: Brokers, topic: str) -> None:
     from deploy.cli.support.console import note
     from deploy.cli.support.history import LATE_HISTORY
     from deploy.cli.support.kafka import consumer, read_to_end
     from deploy.records_file import control_type
 
-    async with consumer(bootstrap) as one:
+    async with consumer(brokers) as one:
         async for run in read_to_end(one, topic):
             if any(control_type(record.value) == "tick" for record in run):
                 note(LATE_HISTORY)
                 return
 
 
-async def _publish(bootstrap: str, topic: str, lines: Iterable[bytes], history: bool) -> tuple[int, int]:
+async def _publish(brokers: Brokers, topic: str, lines: Iterable[bytes], history: bool) -> tuple[int, int]:
     from deploy.cli.support.console import bar
     from deploy.cli.support.kafka import Feeder
     from deploy.cli.support.publishing import give
 
     refusals: list[str] = []
     with bar("publish", None) as progress:
-        async with Feeder(bootstrap, topic) as feeder:
+        async with Feeder(brokers, topic) as feeder:
             count = 0
             for record in _usable(lines, refusals):
                 refusal = give(feeder, record, history=history)

@@ -8,6 +8,7 @@ import click
 
 from deploy.cli.support.errors import DONE, FAILED, SOME_REFUSED, WRONG_USE, CommandError, WrongUseError
 from deploy.cli.support.options import RoundSize
+from schemas.brokers import Brokers
 
 if TYPE_CHECKING:
     from deploy.cli.support.folding import Folding
@@ -202,12 +203,12 @@ def _log(asked: Asked, settings: "Settings", keep: ExitStack) -> Opened:
 
     if asked.records is not None:
         return keep.enter_context(file_source(asked.records, full_name(EVENTS, settings.prefix))), None, None
-    bootstrap = keep.enter_context(servers(kafka=True)).kafka
+    brokers = keep.enter_context(servers(kafka=True)).kafka
     names = Names(settings.prefix)
 
-    offsets = asyncio.run(_applied(bootstrap, names)) if asked.comparing else None
-    topics = TopicsRecorded(bootstrap, names) if asked.comparing and asked.against is None else None
-    source = TopicSource(bootstrap, settings)
+    offsets = asyncio.run(_applied(brokers, names)) if asked.comparing else None
+    topics = TopicsRecorded(brokers, names) if asked.comparing and asked.against is None else None
+    source = TopicSource(brokers, settings)
     for partition, begin in sorted(source.begins.items()):
         if begin > 0:
             raise CommandError(
@@ -217,7 +218,7 @@ def _log(asked: Asked, settings: "Settings", keep: ExitStack) -> Opened:
     return source, topics, offsets
 
 
-async def _applied(bootstrap: str, names: "Names") -> dict[int, int]:
+async def _applied(brokers: Brokers, names: "Names") -> dict[int, int]:
     """Return the committed offsets; a broker that has just started does not know them at once."""
     import asyncio
     import time
@@ -226,7 +227,7 @@ async def _applied(bootstrap: str, names: "Names") -> dict[int, int]:
     from deploy.cli.support.progress import POLL_S, Applied
 
     deadline = time.monotonic() + OFFSETS_S
-    async with Applied(bootstrap, names) as one:
+    async with Applied(brokers, names) as one:
         while not (found := await one.offsets()):
             if time.monotonic() > deadline:
                 note(f"no offsets of group {names.group} are committed: nothing of the log needs to be recorded")

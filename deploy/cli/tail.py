@@ -6,6 +6,7 @@ import sys
 import click
 
 from deploy.cli.support.errors import DONE
+from schemas.brokers import Brokers
 
 
 @click.command(
@@ -46,12 +47,12 @@ def command(topics: tuple[str, ...], from_beginning: bool, count: int | None) ->
     return DONE
 
 
-async def _tail(bootstrap: str, topics: list[str], from_beginning: bool, count: int | None) -> None:
+async def _tail(brokers: Brokers, topics: list[str], from_beginning: bool, count: int | None) -> None:
     from deploy.cli.support.kafka import POLL_MS, consumer, partitions_of
 
     output = sys.stdout.buffer
     left = count
-    async with consumer(bootstrap) as one:
+    async with consumer(brokers) as one:
         places = [place for topic in dict.fromkeys(topics) for place in await partitions_of(one, topic)]
         one.assign(places)
         await (one.seek_to_beginning if from_beginning else one.seek_to_end)(*places)

@@ -8,6 +8,7 @@ import click
 
 from deploy.cli.support.errors import DONE
 from deploy.cli.support.options import tenant_option
+from schemas.brokers import Brokers
 
 if TYPE_CHECKING:
     from deploy.cli.support.clickhouse import ClickHouse
@@ -52,7 +53,7 @@ def command(user_id: str, as_json: bool, periods: int, tenant: str) -> int:
 
     settings = read_settings()
     with servers(kafka=not settings.clickhouse_url, clickhouse=True) as found:
-        kafka = found.kafka or settings.kafka_bootstrap
+        kafka = found.kafka or settings.kafka
         catalog = asyncio.run(_catalog(kafka, settings.prefix, tenant)) if kafka else None
         shown = read_user(ClickHouse(found.clickhouse, settings.database), user_id, tenant, catalog, periods)
     if shown is None:
@@ -69,14 +70,14 @@ def command(user_id: str, as_json: bool, periods: int, tenant: str) -> int:
     return DONE
 
 
-async def _catalog(bootstrap: str, prefix: str, tenant: str) -> "Catalog | None":
+async def _catalog(brokers: Brokers, prefix: str, tenant: str) -> "Catalog | None":
     """Return the catalog in force, None if there is none or Kafka is away: levels then come from the tables alone."""
     from deploy.cli.support.catalogs import decoded, published
     from deploy.cli.support.errors import CommandError
     from processors.engine.names import Names
 
     try:
-        versions = await published(bootstrap, Names(prefix), tenant)
+        versions = await published(brokers, Names(prefix), tenant)
         return decoded(versions[-1]) if versions else None
     except CommandError:
         return None

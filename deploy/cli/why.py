@@ -97,7 +97,7 @@ def _log(path: str | None, settings: "Settings") -> "Iterator[tuple[LogSource, I
         with file_source(path, full_name(EVENTS, settings.prefix)) as source:
             yield source, None
         return
-    tables = bool(settings.clickhouse_url) or not settings.kafka_bootstrap
+    tables = bool(settings.clickhouse_url) or not settings.kafka
     with servers(kafka=True, clickhouse=tables) as found:
         clickhouse = ClickHouse(found.clickhouse, settings.database) if tables else None
         yield TopicSource(found.kafka, settings), Installation(found.kafka, clickhouse)

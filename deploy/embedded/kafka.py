@@ -22,6 +22,7 @@ from deploy.embedded.kafka_config import log4j_properties, random_cluster_id, se
 from deploy.embedded.paths import cache_dir
 from deploy.embedded.ports import LOOPBACK, choose_ports
 from deploy.embedded.progress import LineProgress, Progress
+from schemas.brokers import Brokers
 
 KAFKA_VERSION = "3.9.1"
 START_TIMEOUT_S = 90.0  # 1.4 s on an idle machine; recovery of a large log after kill -9 takes its time
@@ -65,6 +66,11 @@ class KafkaServer:
         """`host:port` of the broker; set once it has been started."""
         assert self._bootstrap, "the broker has not been started"
         return self._bootstrap
+
+    @property
+    def brokers(self) -> Brokers:
+        """How clients reach it, if no setting makes its listener another than plain text."""
+        return Brokers(self.bootstrap)
 
     @property
     def pid(self) -> int:

@@ -16,6 +16,7 @@ from deploy.why.rebuilding import Owner, Rebuilding
 from deploy.why.sentence import sentence_of
 from processors.rules.effects import Effects, MakeEffects, traced
 from processors.rules.trace import Trace
+from schemas.brokers import Brokers
 
 _SHOWN_USERS: Final = 20
 
@@ -23,7 +24,7 @@ _SHOWN_USERS: Final = 20
 class Installation(msgspec.Struct, frozen=True):
     """What else an installation has to look in: its broker, and its tables if they are within reach."""
 
-    bootstrap: str
+    brokers: Brokers
     clickhouse: ClickHouse | None
 
 
@@ -119,7 +120,7 @@ class Answering:
             return owners
         if installation is not None:
             with bar("find", None) as progress:
-                return finding.in_topics(installation.bootstrap, self._prefix, one, progress.advance)
+                return finding.in_topics(installation.brokers, self._prefix, one, progress.advance)
         with bar("find", source.total) as progress:
             return finding.by_folding(source, self._folding(), one, progress.advance)
 

@@ -11,6 +11,7 @@ from deploy.cli.support.sources import LogSource
 from deploy.why.ids import Asked, is_made_by, names_effect, names_record
 from deploy.why.rebuilding import NO_LIMIT, Owner
 from processors.rules.partitioner import partition_of
+from schemas.brokers import Brokers
 from schemas.emission import Emission
 from schemas.records import LogRecord
 from schemas.topics import DERIVED, full_name, user_key
@@ -71,14 +72,14 @@ def in_tables(clickhouse: ClickHouse, one: Asked, partitions: int) -> list[Owner
     return [Owner.of(key, partition_of(key, partitions)) for key in keys]
 
 
-def in_topics(bootstrap: str, prefix: str, one: Asked, on_progress: OnProgress) -> list[Owner]:
+def in_topics(brokers: Brokers, prefix: str, one: Asked, on_progress: OnProgress) -> list[Owner]:
     """Return the user of the derived event that has the id or makes the award or completion that has it."""
 
     from deploy.cli.support.kafka import consumer, read_to_end
 
     async def search() -> list[Owner]:
         header = ("id", one.id.encode())
-        async with consumer(bootstrap) as reader:
+        async with consumer(brokers) as reader:
             for name in DERIVED:
                 async for run in read_to_end(reader, full_name(name, prefix)):
                     for record in run:

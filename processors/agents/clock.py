@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from processors.engine.catalogs import control_headers
 from processors.engine.names import Names
+from schemas.brokers import Brokers
 from schemas.instants import format_instant
 
 log = structlog.get_logger(__name__)
@@ -34,7 +35,7 @@ class Clock:
 
     def __init__(
         self,
-        bootstrap: str,
+        brokers: Brokers,
         names: Names,
         *,
         token: str = "",
@@ -42,7 +43,7 @@ class Clock:
         now: Callable[[], int] = now_ms,
     ) -> None:
         """`token` is the control token of the installation, if it has one; `interval_s` is the time between ticks."""
-        self._bootstrap = bootstrap
+        self._brokers = brokers
         self._topic = names.input
         self._token = token
         self._interval_s = interval_s
@@ -53,7 +54,7 @@ class Clock:
 
         Two workers may both think that they lead for a moment; ticks of both do no harm.
         """
-        producer = _producer(self._bootstrap)
+        producer = _producer(self._brokers)
         await producer.start()
         last: float | None = None
         try:
@@ -71,9 +72,9 @@ class Clock:
             await producer.stop()
 
 
-async def write_tick_async(bootstrap: str, at_ms: int, *, names: Names | None = None, token: str = "") -> int:
+async def write_tick_async(brokers: Brokers, at_ms: int, *, names: Names | None = None, token: str = "") -> int:
     """Write one tick at `at_ms` (epoch milliseconds, also the record timestamp) to every partition; return how many."""
-    producer = _producer(bootstrap)
+    producer = _producer(brokers)
     await producer.start()
     try:
         return await _write(producer, (names or Names()).input, at_ms, token)
@@ -81,13 +82,13 @@ async def write_tick_async(bootstrap: str, at_ms: int, *, names: Names | None = 
         await producer.stop()
 
 
-def write_tick(bootstrap: str, at_ms: int, *, names: Names | None = None, token: str = "") -> int:
+def write_tick(brokers: Brokers, at_ms: int, *, names: Names | None = None, token: str = "") -> int:
     """`write_tick_async` for callers without an event loop."""
-    return asyncio.run(write_tick_async(bootstrap, at_ms, names=names, token=token))
+    return asyncio.run(write_tick_async(brokers, at_ms, names=names, token=token))
 
 
-def _producer(bootstrap: str) -> AIOKafkaProducer:
-    return AIOKafkaProducer(bootstrap_servers=bootstrap, client_id="plaudit-clock", enable_idempotence=True, acks="all")
+def _producer(brokers: Brokers) -> AIOKafkaProducer:
+    return AIOKafkaProducer(**brokers.client(), client_id="plaudit-clock", enable_idempotence=True, acks="all")
 
 
 async def _write(producer: AIOKafkaProducer, topic: str, at_ms: int, token: str) -> int:

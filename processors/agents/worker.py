@@ -24,6 +24,7 @@ from processors.engine.table import MakeFold
 from processors.rules import partition
 from processors.rules.catalogs import CatalogStore as Catalogs
 from processors.rules.settings import FoldSettings
+from schemas.brokers import Brokers
 from schemas.topics import DEFAULT_PARTITIONS, DEFAULT_PREFIX
 
 log = structlog.get_logger(__name__)
@@ -37,8 +38,8 @@ STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker is told. deploy/settings.py makes one from the environment."""
 
-    bootstrap: str
-    """Kafka, `host:port`, comma-separated."""
+    brokers: Brokers
+    """Kafka."""
     home: Path
     """Directory of the installation on this machine; holds the locks of instance names, and Faust's data directory."""
     prefix: str = DEFAULT_PREFIX
@@ -86,7 +87,7 @@ async def work(options: WorkerOptions, stop: asyncio.Event, *, clock: bool, rule
     instance = claim_instance(options.instance, options.home)
     try:
         engine_options = EngineOptions(
-            bootstrap=options.bootstrap,
+            brokers=options.brokers,
             partitions=options.partitions,
             instance=instance.name,
             home=options.home,
@@ -134,7 +135,7 @@ def _clock(options: WorkerOptions, names: Names, wanted: bool) -> Callable[[Engi
         return None
 
     async def beside(engine: Engine) -> None:
-        clock = Clock(options.bootstrap, names, token=options.control_token, interval_s=options.tick_interval_s)
+        clock = Clock(options.brokers, names, token=options.control_token, interval_s=options.tick_interval_s)
         await clock.run(engine.leads)
 
     return beside

@@ -23,6 +23,7 @@ from processors.engine.round import Limits, RoundRunner
 from processors.engine.table import EngineTables, MakeFold, StateTable
 from processors.engine.topics import check_topics
 from processors.engine.worker import RoundWorker
+from schemas.brokers import Brokers
 
 log = structlog.get_logger(__name__)
 
@@ -42,8 +43,8 @@ STOP_TIMEOUT_S: Final = 20.0
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Where and as whom a worker runs."""
 
-    bootstrap: str
-    """`host:port`, comma-separated."""
+    brokers: Brokers
+    """Kafka."""
     partitions: int
     """Partitions of the input log."""
     instance: str
@@ -69,9 +70,9 @@ class Engine:
         self.app = _build_app(options)
         self.table = StateTable(self.app, make_fold, options.partitions)
         self.app.tables.add(self.table)
-        catalogs = KafkaCatalogs(options.bootstrap, options.names, store)
+        catalogs = KafkaCatalogs(options.brokers, options.names, store)
         self.port = KafkaPort(
-            options.bootstrap, options.names.transactional_id(options.instance), options.names.group, options.instance
+            options.brokers, options.names.transactional_id(options.instance), options.names.group, options.instance
         )
         self.runner = RoundRunner(
             self.table.folds,
@@ -82,7 +83,7 @@ class Engine:
             observer=Metrics(),
         )
         self.worker = RoundWorker(options.names, self.table, self.port, self.runner, catalogs)
-        transport = EngineTransport([URL(f"kafka://{server}") for server in options.bootstrap.split(",")], self.app)
+        transport = EngineTransport(_urls(options.brokers), self.app)
         transport.handler = self.worker
         self.app.transport = transport
         _subscribe(self.app, options.names.input)
@@ -101,9 +102,7 @@ class Engine:
         """
         check_libraries()
         options = self.options
-        await check_topics(
-            options.bootstrap, options.names, options.partitions, allow_retention=options.allow_retention
-        )
+        await check_topics(options.brokers, options.names, options.partitions, allow_retention=options.allow_retention)
         self.app.finalize()
         await self.app.maybe_start()
         tasks: list[asyncio.Future[Any]] = [
@@ -138,12 +137,10 @@ class Engine:
 
 
 def _build_app(options: EngineOptions) -> faust.App:
-    for server in options.bootstrap.split(","):
-        if not server.strip():
-            raise StartupError(f"KAFKA_BOOTSTRAP={options.bootstrap!r} names no broker; write host:port")
     return faust.App(
         options.names.group,
-        broker=[URL(f"kafka://{server.strip()}") for server in options.bootstrap.split(",")],
+        broker=_urls(options.brokers),
+        broker_credentials=_credentials(options.brokers),
         TableManager=EngineTables,
         consumer_group_instance_id=options.instance,
         broker_session_timeout=options.session_s,
@@ -162,6 +159,24 @@ def _build_app(options: EngineOptions) -> faust.App:
         web_enabled=False,
         autodiscover=False,
     )
+
+
+def _urls(brokers: Brokers) -> list[URL]:
+    servers = [server.strip() for server in brokers.bootstrap.split(",")]
+    if not all(servers):
+        raise StartupError(f"KAFKA_BOOTSTRAP={brokers.bootstrap!r} names no broker; write host:port")
+    return [URL(f"kafka://{server}") for server in servers]
+
+
+def _credentials(brokers: Brokers) -> Any:
+    """Return what Faust connects with; None: plain text, and nobody asked who it is."""
+    client = brokers.client()
+    context = client.get("ssl_context")
+    if "sasl_mechanism" in client:
+        return faust.SASLCredentials(
+            username=brokers.username, password=brokers.password, mechanism=brokers.mechanism, ssl_context=context
+        )
+    return faust.SSLCredentials(context) if context is not None else None
 
 
 def _subscribe(app: faust.App, topic: str) -> None:

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from processors.engine.fold import CatalogStore
 from processors.engine.log_ends import log_ends
 from processors.engine.names import Names
+from schemas.brokers import Brokers
 from schemas.topics import MAX_TOPIC_RECORD_BYTES
 
 log = structlog.get_logger(__name__)
@@ -22,9 +23,9 @@ CONTROL_HEADER: Final = "plaudit-control"
 class KafkaCatalogs:
     """Feeds a catalog store from `plaudit.catalog` (see fold.CatalogSource)."""
 
-    def __init__(self, bootstrap: str, names: Names, store: CatalogStore) -> None:
+    def __init__(self, brokers: Brokers, names: Names, store: CatalogStore) -> None:
         """Nothing is read yet."""
-        self._bootstrap = bootstrap
+        self._brokers = brokers
         self._topic = names.catalog
         self._store = store
         self._position: int | None = None
@@ -33,7 +34,7 @@ class KafkaCatalogs:
         """Read on to the end of the topic; a publication that is just being committed is waited for."""
         tp = TopicPartition(self._topic, 0)
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            **self._brokers.client(),
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -71,7 +72,7 @@ class KafkaCatalogs:
 
 
 async def publish_catalog(
-    bootstrap: str,
+    brokers: Brokers,
     names: Names,
     *,
     key: bytes,
@@ -86,7 +87,7 @@ async def publish_catalog(
     Publications of one installation must not run at the same time: the later one ends the earlier.
     """
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        **brokers.client(),
         transactional_id=f"{names.prefix}-publisher",
         acks="all",
         max_request_size=MAX_TOPIC_RECORD_BYTES,

@@ -23,6 +23,7 @@ from processors.engine.errors import AbortableError, FencedError, RetriableError
 from processors.engine.kip447 import FORBIDDEN, FencedInstanceIdError, GroupMember, GroupSender
 from processors.engine.names import Names
 from processors.engine.round import NO_HEADERS, Change, Headers, Target, headers_of
+from schemas.brokers import Brokers
 from schemas.emission import Emission
 
 log = structlog.get_logger(__name__)
@@ -65,9 +66,9 @@ class KafkaPort:
     whatever state it is in, and starts new sequence numbers. aiokafka's own abort does neither after an error.
     """
 
-    def __init__(self, bootstrap: str, transactional_id: str, group: str, client_id: str = "plaudit") -> None:
+    def __init__(self, brokers: Brokers, transactional_id: str, group: str, client_id: str = "plaudit") -> None:
         """Nothing is connected yet. `group` is the consumer group whose offsets are committed."""
-        self._bootstrap = bootstrap
+        self._brokers = brokers
         self._transactional_id = transactional_id
         self._group = group
         self._client_id = client_id
@@ -98,7 +99,7 @@ class KafkaPort:
         brokers do not answer."""
         assert self._producer is None
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
+            **self._brokers.client(),
             client_id=self._client_id,
             transactional_id=self._transactional_id,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,

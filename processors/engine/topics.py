@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError, for_code
 
 from processors.engine.errors import StartupError
 from processors.engine.names import Names
+from schemas.brokers import Brokers
 from schemas.topics import (
     CATALOG,
     DERIVED,
@@ -61,13 +62,13 @@ def all_specs(names: Names) -> list[TopicSpec]:
 
 
 @asynccontextmanager
-async def _admin(bootstrap: str) -> "AsyncIterator[AIOKafkaAdminClient]":
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="plaudit-admin")
+async def _admin(brokers: Brokers) -> "AsyncIterator[AIOKafkaAdminClient]":
+    admin = AIOKafkaAdminClient(**brokers.client(), client_id="plaudit-admin")
     try:
         await admin.start()
     except KafkaError as error:
         await admin.close()
-        raise StartupError(f"Kafka at {bootstrap} does not answer ({error}). Is KAFKA_BOOTSTRAP right?") from error
+        raise StartupError(f"Kafka at {brokers} does not answer ({error}). Is KAFKA_BOOTSTRAP right?") from error
     try:
         yield admin
     finally:
@@ -75,7 +76,7 @@ async def _admin(bootstrap: str) -> "AsyncIterator[AIOKafkaAdminClient]":
 
 
 async def create_topics(
-    bootstrap: str, names: Names, partitions: int, replication: int = DEFAULT_REPLICATION
+    brokers: Brokers, names: Names, partitions: int, replication: int = DEFAULT_REPLICATION
 ) -> list[str]:
     """Create the topics that are not there; return their names once the cluster shows them.
 
@@ -83,7 +84,7 @@ async def create_topics(
     refused.
     """
     specs = all_specs(names)
-    async with _admin(bootstrap) as admin:
+    async with _admin(brokers) as admin:
         present = await _partition_counts(admin)
         missing = [spec for spec in specs if spec.name not in present]
         if not missing:
@@ -102,21 +103,21 @@ async def create_topics(
         return [spec.name for spec in missing]
 
 
-async def describe_topics(bootstrap: str, names: Names) -> list[TopicState]:
+async def describe_topics(brokers: Brokers, names: Names) -> list[TopicState]:
     """Return the topics of the installation that exist, in the order of `all_specs`."""
-    async with _admin(bootstrap) as admin:
+    async with _admin(brokers) as admin:
         counts = await _partition_counts(admin)
         wanted = [spec.name for spec in all_specs(names) if spec.name in counts]
         configs = await _configs(admin, wanted)
     return [TopicState(name, counts[name], configs[name]) for name in wanted]
 
 
-async def check_topics(bootstrap: str, names: Names, partitions: int, *, allow_retention: bool = False) -> None:
+async def check_topics(brokers: Brokers, names: Names, partitions: int, *, allow_retention: bool = False) -> None:
     """StartupError that names everything wrong with the topics: missing ones, partition counts, settings (X9a).
 
     `allow_retention`: the operator has decided that the input log may forget.
     """
-    topics = await describe_topics(bootstrap, names)
+    topics = await describe_topics(brokers, names)
     problems = find_problems(topics, names, partitions, allow_retention=allow_retention)
     if problems:
         raise StartupError("the topics do not fit:\n" + "\n".join(f"- {problem}" for problem in problems))

@@ -130,7 +130,7 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
 
     def _away(self) -> KafkaAwayError:
         return KafkaAwayError(
-            f"Kafka at {self._settings.bootstrap} has not answered for {GIVE_UP_S:g} s. Start it, or mend KAFKA_BOOTSTRAP."
+            f"Kafka at {self._settings.brokers} has not answered for {GIVE_UP_S:g} s. Start it, or mend KAFKA_BOOTSTRAP."
         )
 
     async def _step(self) -> bool:

@@ -7,6 +7,7 @@ from clickhouse_connect.driver.client import Client
 from projections.sink.settings import check_topics, group_name
 from projections.sink.store import Place
 from projections.tables import PROGRESS_TABLE
+from schemas.brokers import Brokers
 from schemas.topics import full_name
 
 
@@ -21,12 +22,12 @@ def sink_progress(client: Client, database: str, *, epoch: int = 0) -> dict[Plac
     return {(str(topic), int(partition)): int(following) for topic, partition, following in rows}
 
 
-async def sink_lag(bootstrap: str, database: str, prefix: str) -> dict[Place, int]:
+async def sink_lag(brokers: Brokers, database: str, prefix: str) -> dict[Place, int]:
     """Return the offsets that producers committed and that are not projected yet, by (full topic name, partition), of
     all projected topics that exist. Transaction markers count too until the sink is idle; then it is 0."""
     names = [full_name(name, prefix) for name in check_topics(None)]
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
+    admin = AIOKafkaAdminClient(**brokers.client())
+    consumer = AIOKafkaConsumer(**brokers.client(), isolation_level="read_committed")
     try:
         await admin.start()
         await consumer.start()

@@ -8,13 +8,14 @@ from typing import Final
 
 from projections.sink.loop import SinkLoop
 from projections.sink.settings import STOP_WAIT_S, SinkSettings, check_topics, group_name
+from schemas.brokers import Brokers
 
 _GC_THRESHOLDS: Final = (200_000, 20, 100)
 """A batch is many tuples without cycles; the default thresholds would walk them over and over: a third of the time."""
 
 
 async def run_sink(
-    bootstrap: str,
+    brokers: Brokers,
     clickhouse_url: str,
     database: str,
     prefix: str,
@@ -38,7 +39,7 @@ async def run_sink(
     """
     chosen = check_topics(tuple(topics) if topics is not None else None)
     settings = SinkSettings(
-        bootstrap, clickhouse_url, database, prefix, chosen, group_name(prefix, database), instance, epoch
+        brokers, clickhouse_url, database, prefix, chosen, group_name(prefix, database), instance, epoch
     )
     loop = SinkLoop(settings, stop, until_caught_up=until_caught_up)
     running = asyncio.create_task(loop.run())
@@ -59,7 +60,7 @@ async def run_sink(
 
 
 def run_sink_process(
-    bootstrap: str,
+    brokers: Brokers,
     clickhouse_url: str,
     database: str,
     prefix: str,
@@ -76,7 +77,7 @@ def run_sink_process(
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         return await run_sink(
-            bootstrap,
+            brokers,
             clickhouse_url,
             database,
             prefix,

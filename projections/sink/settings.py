@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from projections.tables import PROJECTED_TOPICS
+from schemas.brokers import Brokers
 from schemas.topics import DEFAULT_PREFIX, REJECTED, full_name
 
 MAX_BATCH_RECORDS: Final = 40_000
@@ -46,7 +47,7 @@ class SinkSettings(msgspec.Struct, frozen=True):
     """Where a sink reads and writes.
 
     Attributes:
-        bootstrap: Kafka, `host:port`, comma-separated.
+        brokers: Kafka.
         clickhouse_url: dsn of clickhouse_connect.
         database: ClickHouse database, migrated.
         prefix: topic prefix.
@@ -56,7 +57,7 @@ class SinkSettings(msgspec.Struct, frozen=True):
         epoch: incarnation of the topics.
     """
 
-    bootstrap: str
+    brokers: Brokers
     clickhouse_url: str
     database: str
     prefix: str

@@ -34,7 +34,7 @@ def group_consumer(settings: SinkSettings) -> AIOKafkaConsumer:
     """Return the consumer that shares the partitions with other sinks. It never commits by itself, and time spent in a
     batch never costs it its membership: ClickHouse may be away for long."""
     return AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap,
+        **settings.brokers.client(),
         group_id=settings.group,
         group_instance_id=settings.instance,
         client_id=settings.group,
@@ -67,7 +67,7 @@ async def announced_batches(settings: SinkSettings) -> dict[Place, Batch]:
     """Return the batches that the metadata of the group's offsets names; waits for a broker that is away."""
     wait_s = RETRY_MIN_S
     while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap, client_id=settings.group)
+        admin = AIOKafkaAdminClient(**settings.brokers.client(), client_id=settings.group)
         try:
             await admin.start()
             offsets = await admin.list_consumer_group_offsets(settings.group)
@@ -93,7 +93,7 @@ async def read_again(settings: SinkSettings, batch: Batch) -> Rows:
         TopicChangedError: the topic does not hold them any more.
     """
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap,
+        **settings.brokers.client(),
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",

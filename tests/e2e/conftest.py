@@ -18,6 +18,7 @@ from clickhouse_connect.driver.client import Client
 from deploy.cli.support.history import SAMPLE_CATALOG, SAMPLE_COMMITS
 from deploy.embedded import EmbeddedStack, SilentProgress
 from processors.engine.names import Names
+from schemas.brokers import Brokers
 from tests.e2e.command import PLAUDIT, Command, Result, Running, processes_of
 from tests.e2e.derived import Derived, of_topics
 from tests.e2e.tables import Json, read_tables
@@ -135,7 +136,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
         client = clickhouse_connect.get_client(dsn=stack.endpoints.clickhouse_url)
         tables, counts = read_tables(client, DATABASE, levels_at_zero()), counts_of(client)
         client.close()
-        derived = asyncio.run(of_topics(stack.endpoints.kafka_bootstrap, NAMES, users))
+        derived = asyncio.run(of_topics(Brokers(stack.endpoints.kafka_bootstrap), NAMES, users))
     yield Sample(command, first, second, left, dump, part, users, derived, tables, counts, simulation, simulated)
     simulation.kill()
     simulation.wait()
@@ -156,14 +157,14 @@ class Up:
         command: calls `plaudit` on it.
         running: the process.
         metrics_port: where its worker tells its counters.
-        bootstrap: its broker.
+        brokers: its broker.
         clickhouse_url: its ClickHouse.
     """
 
     command: Command
     running: Running
     metrics_port: int
-    bootstrap: str
+    brokers: Brokers
     clickhouse_url: str
 
     def client(self) -> Client:
@@ -183,10 +184,10 @@ class Ups:
             port = free_port()
             command = Command(self._home, PLAUDIT_METRICS_PORT=str(port), PLAUDIT_TICK_SECONDS=str(TICK_S))
             running = command.start("up", "up")
-            self._up = Up(command, running, port, "", "")
+            self._up = Up(command, running, port, Brokers(""), "")
             running.wait_for("in another terminal")
             found = running.out.read_text()
-            self._up.bootstrap = re.findall(r"^  Kafka +(\S+)", found, re.M)[0]
+            self._up.brokers = Brokers(re.findall(r"^  Kafka +(\S+)", found, re.M)[0])
             self._up.clickhouse_url = re.findall(r"^  ClickHouse +(\S+)", found, re.M)[0]
         return self._up
 

@@ -11,6 +11,7 @@ import msgspec
 
 from deploy.cli.support.kafka import consumer, read_to_end
 from processors.engine.names import Names
+from schemas.brokers import Brokers
 from schemas.emission import Emission
 from schemas.topics import DERIVED, TOPIC_OF_TYPE
 
@@ -102,20 +103,20 @@ def of_lines(lines: Iterable[bytes], keep: Collection[str] | None = None) -> Der
     return found
 
 
-async def of_topics(bootstrap: str, names: Names, keep: Collection[str] | None = None) -> Derived:
+async def of_topics(brokers: Brokers, names: Names, keep: Collection[str] | None = None) -> Derived:
     """Return the committed events of all derived topics; headers must say what the events say."""
     found = Derived(keep)
     for topic in DERIVED:
-        async for record in records_of(bootstrap, names, topic):
+        async for record in records_of(brokers, names, topic):
             head = found.add(record.value, topic)
             assert dict(record.headers) == {"type": head.type.encode(), "id": head.id.encode()}
             assert record.key == head.key.encode()
     return found
 
 
-async def records_of(bootstrap: str, names: Names, topic: str) -> AsyncIterator[Any]:
+async def records_of(brokers: Brokers, names: Names, topic: str) -> AsyncIterator[Any]:
     """Yield the committed records of a logical topic."""
-    async with consumer(bootstrap) as one:
+    async with consumer(brokers) as one:
         async for run in read_to_end(one, names.output(topic)):
             for record in run:
                 yield record

@@ -14,6 +14,7 @@ from clickhouse_connect.driver.client import Client
 
 from deploy.cli.support.history import SAMPLE_CATALOG
 from processors.rules.partitioner import partition_of
+from schemas.brokers import Brokers
 from schemas.instants import format_instant
 from schemas.topics import MAX_TOPIC_RECORD_BYTES
 from tests.e2e.command import processes_of, wait_until
@@ -95,9 +96,9 @@ class Sent(NamedTuple):
     begins: dict[int, int]
 
 
-async def send_interleaved(bootstrap: str) -> Sent:
+async def send_interleaved(brokers: Brokers) -> Sent:
     """Send every bad record between two good ones of the same partition."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=MAX_TOPIC_RECORD_BYTES + 4096)
+    producer = AIOKafkaProducer(**brokers.client(), max_request_size=MAX_TOPIC_RECORD_BYTES + 4096)
     await producer.start()
     sent = Sent({}, Counter(), {})
     try:
@@ -130,7 +131,7 @@ def user_in(partition: int) -> int:
 def sent(ups: Callable[[], Up]) -> Sent:
     """The records, sent to a running installation, and applied."""
     up = ups()
-    sent = asyncio.run(send_interleaved(up.bootstrap))
+    sent = asyncio.run(send_interleaved(up.brokers))
     client = up.client()
     wait_until(lambda: totals(client) == sent.good, "the good ones are applied", SECONDS)
     wait_until(lambda: len(rows(client)) == len(sent.bad), "the bad ones are in the table", SECONDS)
@@ -160,7 +161,7 @@ def test_the_worker_stays_up_and_applies_what_is_good_between(up: Up, sent: Sent
 
 
 async def test_every_bad_record_is_on_rejected_with_its_reason(up: Up, sent: Sent) -> None:
-    refused = [record async for record in records_of(up.bootstrap, NAMES, "rejected")]
+    refused = [record async for record in records_of(up.brokers, NAMES, "rejected")]
     found = [json.loads(record.value) for record in refused]
     assert {(one["origin"]["partition"], one["origin"]["offset"]): one["reason"] for one in found} == sent.bad
     assert len(found) == len(sent.bad)
@@ -207,7 +208,7 @@ async def test_simulate_refuses_the_same_and_derives_the_same(up: Up, sent: Sent
     refused = [json.loads(line) for line in done.err.splitlines()]
     assert {(one["origin"]["partition"], one["origin"]["offset"]): one["reason"] for one in refused} == sent.bad
     simulated = of_lines(done.out.encode().splitlines(), sent.good)
-    found = await of_topics(up.bootstrap, NAMES, sent.good)
+    found = await of_topics(up.brokers, NAMES, sent.good)
     assert differences(of_users(simulated, sent), of_users(found, sent)) == []
 
 

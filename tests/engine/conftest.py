@@ -11,22 +11,23 @@ from aiokafka import AIOKafkaProducer
 from deploy.embedded.kafka import KafkaServer
 from processors.engine.names import Names
 from processors.engine.topics import create_topics
+from schemas.brokers import Brokers
 from tests.engine.harness import PARTITIONS
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`host:port` of a broker. PLAUDIT_TEST_KAFKA names one that runs already."""
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
+    """A broker. PLAUDIT_TEST_KAFKA names one that runs already."""
     running = os.environ.get("PLAUDIT_TEST_KAFKA")
     if running:
-        yield running
+        yield Brokers(running)
         return
     with KafkaServer(tmp_path_factory.mktemp("kafka")) as server:
-        yield server.bootstrap
+        yield server.brokers
 
 
 @pytest.fixture
-async def names(broker: str) -> Names:
+async def names(broker: Brokers) -> Names:
     """Names of an installation that only this test uses; its topics exist."""
     names = Names(f"t{uuid.uuid4().hex[:8]}")
     await create_topics(broker, names, PARTITIONS)
@@ -34,9 +35,9 @@ async def names(broker: str) -> Names:
 
 
 @pytest.fixture
-async def producer(broker: str) -> AsyncIterator[AIOKafkaProducer]:
+async def producer(broker: Brokers) -> AsyncIterator[AIOKafkaProducer]:
     """A plain producer."""
-    producer = AIOKafkaProducer(bootstrap_servers=broker, enable_idempotence=True, acks="all")
+    producer = AIOKafkaProducer(**broker.client(), enable_idempotence=True, acks="all")
     await producer.start()
     yield producer
     await producer.stop()

@@ -18,6 +18,7 @@ from processors.engine.app import Engine, EngineOptions
 from processors.engine.log_ends import log_ends
 from processors.engine.names import Names
 from processors.engine.round import Limits
+from schemas.brokers import Brokers
 from schemas.topics import LEDGER
 from tests.engine.toy import ToyFold, ToyStore
 
@@ -43,12 +44,12 @@ async def eventually(condition: Callable[[], Awaitable[bool]], what: str, deadli
 
 
 def make_engine(
-    broker: str, names: Names, instance: str = "one", limits: Limits | None = None, home: Path | None = None
+    broker: Brokers, names: Names, instance: str = "one", limits: Limits | None = None, home: Path | None = None
 ) -> Engine:
     """An engine with toy folds. Its folds are at `engine.table.folds`."""
     store = ToyStore()
     options = EngineOptions(
-        bootstrap=broker,
+        brokers=broker,
         partitions=PARTITIONS,
         instance=instance,
         home=home or _home(),
@@ -71,9 +72,9 @@ async def running(engine: Engine) -> AsyncIterator[Engine]:
         await task
 
 
-async def committed(broker: str, names: Names) -> dict[int, int]:
+async def committed(broker: Brokers, names: Names) -> dict[int, int]:
     """Committed input offsets by partition."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+    admin = AIOKafkaAdminClient(**broker.client())
     await admin.start()
     try:
         offsets = await admin.list_consumer_group_offsets(names.group)
@@ -86,7 +87,7 @@ async def committed(broker: str, names: Names) -> dict[int, int]:
     }
 
 
-async def caught_up(broker: str, names: Names, ends: dict[int, int]) -> None:
+async def caught_up(broker: Brokers, names: Names, ends: dict[int, int]) -> None:
     """Wait until the committed input offsets are `ends`."""
 
     async def there() -> bool:
@@ -95,10 +96,10 @@ async def caught_up(broker: str, names: Names, ends: dict[int, int]) -> None:
     await eventually(there, f"committed offsets {ends}")
 
 
-async def read(broker: str, topic: str, partitions: int = PARTITIONS, level: str = "read_committed") -> list[Any]:
+async def read(broker: Brokers, topic: str, partitions: int = PARTITIONS, level: str = "read_committed") -> list[Any]:
     """All records of a topic, by partition and offset."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=broker, isolation_level=level, enable_auto_commit=False, fetch_max_wait_ms=20
+        **broker.client(), isolation_level=level, enable_auto_commit=False, fetch_max_wait_ms=20
     )
     await consumer.start()
     try:
@@ -115,7 +116,7 @@ async def read(broker: str, topic: str, partitions: int = PARTITIONS, level: str
     return sorted(records, key=lambda record: (record.partition, record.offset))
 
 
-async def ledger(broker: str, names: Names) -> list[tuple[int, str, bytes]]:
+async def ledger(broker: Brokers, names: Names) -> list[tuple[int, str, bytes]]:
     """What the toy has emitted: partition, id, value."""
     records = await read(broker, names.output(LEDGER))
     return [(record.partition, dict(record.headers)["id"].decode(), record.value) for record in records]

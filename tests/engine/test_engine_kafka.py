@@ -17,6 +17,7 @@ from processors.engine.kip447 import LeaveGroupRequestV3, _Fixed
 from processors.engine.log_ends import log_ends
 from processors.engine.names import Names
 from processors.engine.round import Limits
+from schemas.brokers import Brokers
 from schemas.topics import LEDGER, REJECTED
 from tests.engine.harness import caught_up, committed, eventually, ledger, make_engine, produce, read, running
 from tests.engine.toy import MARKER, ToyFold
@@ -38,7 +39,7 @@ async def recovered(engine: Engine, *partitions: int) -> None:
 
 
 async def test_a_restart_recovers_state_and_goes_on_at_the_committed_offset(
-    broker: str, names: Names, producer: AIOKafkaProducer
+    broker: Brokers, names: Names, producer: AIOKafkaProducer
 ) -> None:
     await produce(producer, names, 0, b"1", b"2", b"what")
     await produce(producer, names, 1, b"5")
@@ -55,7 +56,7 @@ async def test_a_restart_recovers_state_and_goes_on_at_the_committed_offset(
 
 
 async def test_nothing_is_made_in_the_working_directory(
-    broker: str, names: Names, producer: AIOKafkaProducer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broker: Brokers, names: Names, producer: AIOKafkaProducer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere, home = tmp_path / "elsewhere", tmp_path / "not" / "yet"
     elsewhere.mkdir()
@@ -68,7 +69,7 @@ async def test_nothing_is_made_in_the_working_directory(
 
 
 async def test_a_record_larger_than_a_round_is_carried_out_in_slices(
-    broker: str, names: Names, producer: AIOKafkaProducer
+    broker: Brokers, names: Names, producer: AIOKafkaProducer
 ) -> None:
     await produce(producer, names, 0, b"1", b"BIG 95", b"2")
     async with running(make_engine(broker, names, limits=Limits(effects=20))):
@@ -80,7 +81,7 @@ async def test_a_record_larger_than_a_round_is_carried_out_in_slices(
 
 
 async def test_a_worker_that_leaves_hands_over_at_once_and_the_next_finds_its_state(
-    broker: str, names: Names, producer: AIOKafkaProducer
+    broker: Brokers, names: Names, producer: AIOKafkaProducer
 ) -> None:
     await produce(producer, names, 0, b"1")
     await produce(producer, names, 1, b"1")
@@ -110,7 +111,7 @@ async def eventually_shared(first: Engine, second: Engine) -> None:
 
 
 async def test_a_worker_thrown_out_in_the_middle_of_a_round_is_fenced_and_comes_back(
-    broker: str, names: Names, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
+    broker: Brokers, names: Names, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The zombie: its outputs are in the log, its offsets are on the way, and the group has gone on without it."""
     await produce(producer, names, 0, b"1")
@@ -146,12 +147,12 @@ async def throw_out(engine: Engine) -> None:
 
 
 async def test_recovery_waits_for_a_transaction_between_last_stable_offset_and_end_of_the_log(
-    broker: str, names: Names, producer: AIOKafkaProducer
+    broker: Brokers, names: Names, producer: AIOKafkaProducer
 ) -> None:
     """Mistake (b) of faust.md section 6. The last round of the owner before is written but not marked yet. Its offset
     marker is no help: a slice does not pass its record, so the markers before and after are the same."""
     await commit_offset(broker, names, 0, 3)
-    owner = AIOKafkaProducer(bootstrap_servers=broker, transactional_id=f"{names.group}-before", acks="all")
+    owner = AIOKafkaProducer(**broker.client(), transactional_id=f"{names.group}-before", acks="all")
     await owner.start()
     async with owner.transaction():
         await owner.send_and_wait(names.changelog, b"3", MARKER, partition=0)
@@ -194,12 +195,12 @@ async def at_end_of_stable_log(engine: Engine, names: Names) -> None:
     await eventually(there, "the stable part of the changelog is read")
 
 
-async def test_the_end_of_a_log_is_the_high_watermark(broker: str, names: Names) -> None:
-    owner = AIOKafkaProducer(bootstrap_servers=broker, transactional_id=f"{names.group}-before", acks="all")
+async def test_the_end_of_a_log_is_the_high_watermark(broker: Brokers, names: Names) -> None:
+    owner = AIOKafkaProducer(**broker.client(), transactional_id=f"{names.group}-before", acks="all")
     await owner.start()
     await owner.begin_transaction()
     await owner.send_and_wait(names.changelog, b"x", b"k", partition=0)
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, isolation_level="read_committed")
+    consumer = AIOKafkaConsumer(**broker.client(), isolation_level="read_committed")
     await consumer.start()
     tp = TopicPartition(names.changelog, 0)
     consumer.assign([tp])
@@ -211,9 +212,9 @@ async def test_the_end_of_a_log_is_the_high_watermark(broker: str, names: Names)
     await owner.stop()
 
 
-async def commit_offset(broker: str, names: Names, partition: int, offset: int) -> None:
+async def commit_offset(broker: Brokers, names: Names, partition: int, offset: int) -> None:
     """Set the group's offset from outside, as an operator would."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=names.group, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**broker.client(), group_id=names.group, enable_auto_commit=False)
     await consumer.start()
     tp = TopicPartition(names.input, partition)
     consumer.assign([tp])
@@ -222,7 +223,7 @@ async def commit_offset(broker: str, names: Names, partition: int, offset: int) 
 
 
 async def test_a_state_ahead_of_the_committed_offset_stops_the_worker(
-    broker: str, names: Names, producer: AIOKafkaProducer
+    broker: Brokers, names: Names, producer: AIOKafkaProducer
 ) -> None:
     await produce(producer, names, 0, b"1", b"2", b"3")
     async with running(make_engine(broker, names)):
@@ -235,7 +236,7 @@ async def test_a_state_ahead_of_the_committed_offset_stops_the_worker(
 
 
 async def test_a_group_whose_offsets_have_expired_goes_on_at_the_marker(
-    broker: str, names: Names, producer: AIOKafkaProducer
+    broker: Brokers, names: Names, producer: AIOKafkaProducer
 ) -> None:
     """Kafka forgets the offsets of a group that was away for a week."""
     await producer.send_and_wait(names.changelog, b"2", MARKER, partition=0)
@@ -246,7 +247,7 @@ async def test_a_group_whose_offsets_have_expired_goes_on_at_the_marker(
 
 
 async def test_a_catalog_published_while_the_engine_runs_is_read_when_its_record_comes(
-    broker: str, names: Names, producer: AIOKafkaProducer
+    broker: Brokers, names: Names, producer: AIOKafkaProducer
 ) -> None:
     async with running(make_engine(broker, names)):
         await produce(producer, names, 0, b"1")
@@ -266,7 +267,7 @@ async def test_a_catalog_published_while_the_engine_runs_is_read_when_its_record
     assert [record.value for record in rejected] == [b"NEED v2"] * 2  # the toy knows no such record, but had no error
 
 
-async def test_a_topic_with_wrong_partitions_stops_the_worker(broker: str, names: Names) -> None:
+async def test_a_topic_with_wrong_partitions_stops_the_worker(broker: Brokers, names: Names) -> None:
     engine = make_engine(broker, names)
     engine.options = msgspec.structs.replace(engine.options, partitions=5)
     with pytest.raises(StartupError, match=r"has 2 partitions instead of 5"):
@@ -274,7 +275,7 @@ async def test_a_topic_with_wrong_partitions_stops_the_worker(broker: str, names
 
 
 async def test_of_two_workers_with_one_name_the_first_stops_and_says_why(
-    broker: str, names: Names, producer: AIOKafkaProducer
+    broker: Brokers, names: Names, producer: AIOKafkaProducer
 ) -> None:
     stop = asyncio.Event()
     first = make_engine(broker, names)

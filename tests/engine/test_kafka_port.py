@@ -16,6 +16,7 @@ from processors.engine.memory import MemoryLog, Output
 from processors.engine.names import Names
 from processors.engine.producer import KafkaPort
 from processors.engine.round import Batch, Limits, RoundRunner
+from schemas.brokers import Brokers
 from schemas.emission import Emission
 from schemas.records import LogRecord
 from schemas.topics import LEDGER, REJECTED
@@ -35,7 +36,7 @@ def plain(*values: bytes) -> Sequence[Emission]:
 
 
 @pytest.fixture
-async def port(broker: str, names: Names) -> AsyncIterator[KafkaPort]:
+async def port(broker: Brokers, names: Names) -> AsyncIterator[KafkaPort]:
     port = KafkaPort(broker, names.transactional_id("one"), names.group)
     port.adopt(SIMPLE)
     await port.start()
@@ -44,7 +45,7 @@ async def port(broker: str, names: Names) -> AsyncIterator[KafkaPort]:
 
 
 async def test_a_committed_round_is_there_once_with_its_changelog_and_offset(
-    broker: str, names: Names, port: KafkaPort
+    broker: Brokers, names: Names, port: KafkaPort
 ) -> None:
     await RoundRunner({0: ToyFold(0)}, port, names).run(records(b"1", b"2", b"what"))
     assert [value for _, _, value in await ledger(broker, names)] == [
@@ -55,7 +56,7 @@ async def test_a_committed_round_is_there_once_with_its_changelog_and_offset(
     assert await committed(broker, names) == {0: 3}
 
 
-async def test_both_ports_hold_the_same_after_the_same_rounds(broker: str, names: Names, port: KafkaPort) -> None:
+async def test_both_ports_hold_the_same_after_the_same_rounds(broker: Brokers, names: Names, port: KafkaPort) -> None:
     values = [b"BIG 57" if n % 211 == 7 else b"what" if n % 37 == 5 else b"%d" % (n % 11) for n in range(700)]
     runs = {
         number: [
@@ -76,7 +77,7 @@ async def test_both_ports_hold_the_same_after_the_same_rounds(broker: str, names
     assert await committed(broker, names) == {number: memory.offsets[names.input, number] for number in runs}
 
 
-async def test_outputs_leave_while_the_round_is_still_folded(broker: str, names: Names, port: KafkaPort) -> None:
+async def test_outputs_leave_while_the_round_is_still_folded(broker: Brokers, names: Names, port: KafkaPort) -> None:
     assert port._producer is not None
     sender, answered = port._producer._sender, asyncio.Event()
     produce = sender._send_produce_req
@@ -103,7 +104,7 @@ async def test_outputs_leave_while_the_round_is_still_folded(broker: str, names:
 
 
 async def test_a_batch_that_fails_while_others_are_folded_fails_the_round(
-    broker: str, names: Names, port: KafkaPort, monkeypatch: pytest.MonkeyPatch
+    broker: Brokers, names: Names, port: KafkaPort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert port._producer is not None
     accumulator, failed = port._producer._message_accumulator, []
@@ -131,7 +132,7 @@ async def test_a_batch_that_fails_while_others_are_folded_fails_the_round(
 
 @pytest.mark.parametrize("step", ["send", "flush", "send_offsets"])
 async def test_a_round_that_fails_is_hidden_and_the_next_one_does_not_commit_it(
-    broker: str, names: Names, port: KafkaPort, step: str, monkeypatch: pytest.MonkeyPatch
+    broker: Brokers, names: Names, port: KafkaPort, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner, batch, working = RoundRunner({0: ToyFold(0)}, port, names), records(b"1", b"2"), getattr(port, step)
 
@@ -150,7 +151,7 @@ async def test_a_round_that_fails_is_hidden_and_the_next_one_does_not_commit_it(
 
 
 async def test_a_new_producer_of_the_same_instance_fences_the_old_one(
-    broker: str, names: Names, port: KafkaPort
+    broker: Brokers, names: Names, port: KafkaPort
 ) -> None:
     await port.begin()
     await port.send(names, 0, plain(b"old"), [])
@@ -172,7 +173,7 @@ async def test_a_fence_that_the_sender_met_is_one_for_the_round(names: Names, po
         await port.send(names, 0, plain(b"x"), [])
 
 
-async def test_records_larger_than_a_batch_go_out_in_order(broker: str, names: Names, port: KafkaPort) -> None:
+async def test_records_larger_than_a_batch_go_out_in_order(broker: Brokers, names: Names, port: KafkaPort) -> None:
     topic = names.output(LEDGER)
     values = [b"a", b"b" * 5_000_000, b"c", b"d" * 200_000, b"e" * 200_000, b"f"]
     await port.begin()
@@ -183,7 +184,7 @@ async def test_records_larger_than_a_batch_go_out_in_order(broker: str, names: N
 
 
 async def test_offsets_wait_for_the_acknowledgement_of_the_outputs(
-    broker: str, names: Names, port: KafkaPort, monkeypatch: pytest.MonkeyPatch
+    broker: Brokers, names: Names, port: KafkaPort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Mistake (c) of faust.md section 6: an accepted offset without its changelog record is a lost change of state."""
     assert port._producer is not None
@@ -232,12 +233,12 @@ class _Assigned(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 async def test_offsets_in_the_name_of_an_older_assignment_are_refused(
-    broker: str, names: Names, port: KafkaPort
+    broker: Brokers, names: Names, port: KafkaPort
 ) -> None:
     """Mistake (a) of faust.md section 6: the member is back in the group, with a new generation, but the records in hand
     are from before. The port speaks for the assignment that it was told of, not for whoever the member is by now."""
     listener = _Assigned()
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=names.group, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**broker.client(), group_id=names.group, enable_auto_commit=False)
     listener.consumer = consumer
     await consumer.start()
     consumer.subscribe([names.input], listener=listener)
@@ -271,11 +272,11 @@ async def test_offsets_in_the_name_of_an_older_assignment_are_refused(
 
 
 async def test_committed_offsets_are_answered_only_once_they_are_stable(
-    broker: str, names: Names, port: KafkaPort
+    broker: Brokers, names: Names, port: KafkaPort
 ) -> None:
     from processors.engine.kip447 import UnstableOffsetCommitError, stable_offsets
 
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=names.group, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**broker.client(), group_id=names.group, enable_auto_commit=False)
     await consumer.start()
     tp = TopicPartition(names.input, 0)
     coordinator = consumer._coordinator

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from deploy.settings import Settings, SettingsError, read_settings
+from schemas.brokers import Brokers
 
 
 def test_an_empty_environment_gives_defaults() -> None:
     settings = read_settings({"KAFKA_BOOTSTRAP": " "})
     assert (settings.prefix, settings.partitions, settings.environment) == ("plaudit", 8, "production")
-    assert (settings.kafka_bootstrap, settings.clickhouse_url, settings.instance) == ("", "", "")
+    assert (settings.kafka, settings.clickhouse_url, settings.instance) == (Brokers(""), "", "")
 
 
 def test_every_variable_is_read() -> None:
@@ -32,7 +33,7 @@ def test_every_variable_is_read() -> None:
             "PLAUDIT_METRICS_PORT": "9100",
         }
     ) == Settings(
-        kafka_bootstrap="a:9092,b:9092",
+        kafka=Brokers("a:9092,b:9092"),
         clickhouse_url="http://default:x@c:8123",
         home=Path("/srv/plaudit"),
         prefix="game",
@@ -72,5 +73,5 @@ def test_an_error_names_variable_value_and_fix(variable: str, value: str, fix: s
 
 
 def test_worker_options_take_the_embedded_broker() -> None:
-    options = read_settings({"PLAUDIT_PREFIX": "game"}).worker_options("127.0.0.1:1234")
-    assert (options.bootstrap, options.prefix) == ("127.0.0.1:1234", "game")
+    options = read_settings({"PLAUDIT_PREFIX": "game"}).worker_options(Brokers("127.0.0.1:1234"))
+    assert (options.brokers, options.prefix) == (Brokers("127.0.0.1:1234"), "game")

@@ -6,6 +6,7 @@ import pytest
 from processors.engine.errors import StartupError
 from processors.engine.names import Names
 from processors.engine.topics import TopicState, all_specs, check_topics, create_topics, describe_topics, find_problems
+from schemas.brokers import Brokers
 from tests.engine.harness import PARTITIONS
 
 NAMES = Names("p")
@@ -47,17 +48,17 @@ def test_a_retention_can_be_allowed() -> None:
     assert find_problems(changed("p.events", "retention.ms", "1"), NAMES, 4, allow_retention=True) == []
 
 
-async def test_created_topics_pass_the_check_and_are_not_created_again(broker: str, names: Names) -> None:
+async def test_created_topics_pass_the_check_and_are_not_created_again(broker: Brokers, names: Names) -> None:
     await check_topics(broker, names, PARTITIONS)
     assert await create_topics(broker, names, PARTITIONS) == []
     assert [topic.name for topic in await describe_topics(broker, names)] == [spec.name for spec in all_specs(names)]
 
 
-async def test_a_replication_that_the_cluster_cannot_give_is_reported(broker: str) -> None:
+async def test_a_replication_that_the_cluster_cannot_give_is_reported(broker: Brokers) -> None:
     with pytest.raises(StartupError, match="cannot be created"):
         await create_topics(broker, Names("too-many-replicas"), 1, replication=3)
 
 
 async def test_a_broker_that_does_not_answer_is_reported() -> None:
     with pytest.raises(StartupError, match="KAFKA_BOOTSTRAP"):
-        await check_topics("127.0.0.1:1", NAMES, 1)
+        await check_topics(Brokers("127.0.0.1:1"), NAMES, 1)

@@ -13,6 +13,7 @@ from processors.agents.clock import Clock, tick_value, write_tick_async
 from processors.engine.errors import StartupError
 from processors.engine.instance import claim_instance
 from processors.engine.names import Names
+from schemas.brokers import Brokers
 from tests.engine.harness import PARTITIONS, caught_up, eventually, ledger, produce, read
 
 PROCESS = """
@@ -20,27 +21,35 @@ import sys
 from pathlib import Path
 from processors.agents.worker import Rules, WorkerOptions, run_worker
 from tests.engine.harness import PARTITIONS, SESSION_S
+from schemas.brokers import Brokers
 from tests.engine.toy import ToyFold, ToyStore
 
 bootstrap, prefix, home = sys.argv[1:]
 store = ToyStore()
 options = WorkerOptions(
-    bootstrap=bootstrap, prefix=prefix, partitions=PARTITIONS, home=Path(home), session_s=SESSION_S, tick_interval_s=600.0
+    brokers=Brokers(bootstrap), prefix=prefix, partitions=PARTITIONS, home=Path(home), session_s=SESSION_S, tick_interval_s=600.0
 )
 run_worker(options, clock=True, rules=Rules(lambda partition: ToyFold(partition, store), store))
 """
 
 
-async def start_process(broker: str, names: Names, home: Path) -> asyncio.subprocess.Process:
+async def start_process(broker: Brokers, names: Names, home: Path) -> asyncio.subprocess.Process:
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     (home / "cwd").mkdir(exist_ok=True)
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROCESS, broker, names.prefix, str(home / "home"), env=environment, cwd=home / "cwd"
+        sys.executable,
+        "-c",
+        PROCESS,
+        broker.bootstrap,
+        names.prefix,
+        str(home / "home"),
+        env=environment,
+        cwd=home / "cwd",
     )
 
 
 async def test_a_worker_ends_with_0_on_sigterm_and_a_killed_one_goes_on_under_its_name(
-    broker: str, names: Names, home: Path, producer: AIOKafkaProducer
+    broker: Brokers, names: Names, home: Path, producer: AIOKafkaProducer
 ) -> None:
     ticks = {0: 2, 1: 1}  # one record and a tick each
     await produce(producer, names, 0, b"1")
@@ -57,7 +66,7 @@ async def test_a_worker_ends_with_0_on_sigterm_and_a_killed_one_goes_on_under_it
     assert list((home / "cwd").iterdir()) == []  # the home takes what it leaves on the disk
 
 
-async def test_a_tick_is_written_to_every_partition_dated_as_it_says(broker: str, names: Names) -> None:
+async def test_a_tick_is_written_to_every_partition_dated_as_it_says(broker: Brokers, names: Names) -> None:
     assert await write_tick_async(broker, 1_700_000_000_123, names=names, token="secret") == PARTITIONS
     for partition, record in enumerate(await read(broker, names.input)):
         assert record.partition == partition
@@ -67,7 +76,7 @@ async def test_a_tick_is_written_to_every_partition_dated_as_it_says(broker: str
         assert record.headers == (("plaudit-control", b"secret"),)
 
 
-async def test_the_clock_ticks_only_while_it_leads(broker: str, names: Names) -> None:
+async def test_the_clock_ticks_only_while_it_leads(broker: Brokers, names: Names) -> None:
     leads, times = False, iter(range(1_700_000_000_000, 1_800_000_000_000, 1000))
     clock = Clock(broker, names, interval_s=0.05, now=lambda: next(times))
     task = asyncio.create_task(clock.run(lambda: leads))

@@ -22,6 +22,7 @@ from processors.engine.names import Names
 from processors.engine.topics import create_topics
 from projections import migrate
 from projections.tables import TABLES
+from schemas.brokers import Brokers
 from tests.e2e.command import Command, Running
 from tests.e2e.conftest import free_port
 from tests.faults.feed import Feed
@@ -108,11 +109,11 @@ class Arena:
         self.faults = faults
         self.names = Names(name)
         self.database = name
-        self.bootstrap, self.clickhouse_url = ends.kafka_bootstrap, ends.clickhouse_url
+        self.brokers, self.clickhouse_url = Brokers(ends.kafka_bootstrap), ends.clickhouse_url
         self.directory = directory
         self.command = Command(
             directory / "home",
-            KAFKA_BOOTSTRAP=self.bootstrap,
+            KAFKA_BOOTSTRAP=self.brokers.bootstrap,
             CLICKHOUSE_URL=self.clickhouse_url,
             PLAUDIT_PREFIX=name,
             PLAUDIT_DATABASE=name,
@@ -122,14 +123,14 @@ class Arena:
         )
         self.strikes: list[float] = []
         self.skipped: list[float] = []
-        self.feed = Feed(self.bootstrap, self.names, [])
+        self.feed = Feed(self.brokers, self.names, [])
         self._processes: list[Process] = []
         self._numbers = count(1)
         self._feeding: asyncio.Task[None] | None = None
 
     async def prepare(self) -> None:
         """Create topics and tables, publish the catalog, and start the feed, its first gate open."""
-        await create_topics(self.bootstrap, self.names, PARTITIONS)
+        await create_topics(self.brokers, self.names, PARTITIONS)
         client = self.client()
         migrate.up(client, self.database)
         for table in TABLES:  # merges would drop double rows by their keys, the second line behind the tokens
@@ -140,9 +141,9 @@ class Arena:
         config, catalog, _ = load_file(SAMPLE_CATALOG)
         at_ms = records[0].timestamp_ms
         await publish(
-            self.bootstrap, self.names, config, catalog, tenant="", version=None, at_ms=at_ms, token=""
+            self.brokers, self.names, config, catalog, tenant="", version=None, at_ms=at_ms, token=""
         )  # fmt: skip
-        self.feed = Feed(self.bootstrap, self.names, records)
+        self.feed = Feed(self.brokers, self.names, records)
         self.feed.open(BEGIN)
         self._feeding = asyncio.create_task(self.feed.run())
 
@@ -161,7 +162,7 @@ class Arena:
 
     def start_sink(self) -> Process:
         """Start a sink with small batches and pauses between its steps."""
-        arguments = [self.bootstrap, self.clickhouse_url, self.database, self.names.prefix, "sink-0"]
+        arguments = [self.brokers.bootstrap, self.clickhouse_url, self.database, self.names.prefix, "sink-0"]
         name = f"sink-{next(self._numbers)}"
         return self._start(name, "tests.projections.sink_child", arguments, self.command.environment, 0)
 
@@ -264,7 +265,7 @@ class Arena:
     async def until_applied(self, targets: Mapping[int, int] | None = None) -> None:
         """Return once everything that is sent by now, or what lies below `targets`, is applied."""
         wanted = dict(self.feed.next_offsets if targets is None else targets)
-        async with Applied(self.bootstrap, self.names) as applied:
+        async with Applied(self.brokers, self.names) as applied:
             await wait_applied(applied, wanted, self.check)
 
     async def finish(self) -> None:
@@ -274,6 +275,6 @@ class Arena:
         assert self._feeding is not None
         await self._feeding
         await self.until_applied()
-        await wait_projected(self.bootstrap, self.database, self.names, self.check, lambda *_: None)
+        await wait_projected(self.brokers, self.database, self.names, self.check, lambda *_: None)
         for process in self._processes:
             self.skipped.append(process.metric("plaudit_skipped_offsets_total"))

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaProducer
 from deploy.cli.support.history import HistoryRecord
 from processors.agents.clock import tick_value
 from processors.engine.names import Names
+from schemas.brokers import Brokers
 
 STEP_S: Final = 0.05
 MOST_PER_STEP: Final = 50
@@ -30,13 +31,13 @@ class Feed:
         next_offsets: by partition: the offset after the last acknowledged record, tick or not.
     """
 
-    def __init__(self, bootstrap: str, names: Names, records: list[HistoryRecord]) -> None:
+    def __init__(self, brokers: Brokers, names: Names, records: list[HistoryRecord]) -> None:
         self.sent = 0
         self.total = len(records)
         self.next_offsets: dict[int, int] = {}
         self._records = records
         self._topic = names.input
-        self._bootstrap = bootstrap
+        self._brokers = brokers
         self._gate = 0
         self._latest_ms = 0
         self._due = 0.0
@@ -52,7 +53,7 @@ class Feed:
 
     async def run(self) -> None:
         """Send everything, as far as gates are open."""
-        producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, enable_idempotence=True, acks="all")
+        producer = AIOKafkaProducer(**self._brokers.client(), enable_idempotence=True, acks="all")
         await producer.start()
         try:
             partitions = sorted(await producer.partitions_for(self._topic))

@@ -72,15 +72,15 @@ async def assert_undisturbed(arena: Arena) -> None:
 
 
 async def _assert_topics(arena: Arena, fold: Fold) -> None:
-    found = await of_topics(arena.bootstrap, arena.names)
+    found = await of_topics(arena.brokers, arena.names)
     assert found.doubles == []
     assert differences(fold.derived.kept, found.kept) == []
     assert found.ids == fold.derived.ids
     outcomes: dict[bytes | None, list[bytes]] = {}
-    async for record in records_of(arena.bootstrap, arena.names, OUTCOMES):
+    async for record in records_of(arena.brokers, arena.names, OUTCOMES):
         outcomes.setdefault(record.key, []).append(record.value)
     assert outcomes == fold.outcomes
-    assert [record.value async for record in records_of(arena.bootstrap, arena.names, REJECTED)] == []
+    assert [record.value async for record in records_of(arena.brokers, arena.names, REJECTED)] == []
 
 
 def _assert_tables(arena: Arena, fold: Fold) -> None:

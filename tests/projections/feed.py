@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from clickhouse_connect.driver.client import Client
 
 from projections.tables import PROJECTED_TOPICS
+from schemas.brokers import Brokers
 from schemas.instants import format_instant
 from schemas.topics import REJECTED, TOPIC_OF_TYPE, full_name
 from tests.projections import factory
@@ -28,8 +29,8 @@ class Feed:
         points: balance, by user.
     """
 
-    def __init__(self, bootstrap: str, prefix: str, partitions: int = 4) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, brokers: Brokers, prefix: str, partitions: int = 4) -> None:
+        self._brokers = brokers
         self._prefix = prefix
         self._partitions = partitions
         self._random = random.Random(7)
@@ -40,7 +41,7 @@ class Feed:
 
     async def create_topics(self) -> None:
         """Create the topics that the sink reads."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+        admin = AIOKafkaAdminClient(**self._brokers.client())
         await admin.start()
         try:
             names = [full_name(name, self._prefix) for name in PROJECTED_TOPICS]
@@ -51,7 +52,7 @@ class Feed:
     async def publish(self, events: int, *, per_transaction: int = 100, pause_s: float = 0.0) -> None:
         """Publish some more events; every fifth transaction is aborted and done again."""
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
+            **self._brokers.client(),
             transactional_id=f"{self._prefix}-feed",
             linger_ms=5,
             retry_backoff_ms=10,

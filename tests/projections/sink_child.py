@@ -19,6 +19,7 @@ from projections.sink import loop, run_sink_process, source
 from projections.sink.batch import Batch
 from projections.sink.store import Store
 from projections.tables import Table
+from schemas.brokers import Brokers
 
 PAUSE_S = 0.02
 
@@ -53,4 +54,4 @@ if __name__ == "__main__":
         for name, value in values.items():
             setattr(module, name, value)
     bootstrap, url, database, prefix, *rest = sys.argv[1:]
-    print(run_sink_process(bootstrap, url, database, prefix, instance=rest[0] if rest else None))
+    print(run_sink_process(Brokers(bootstrap), url, database, prefix, instance=rest[0] if rest else None))

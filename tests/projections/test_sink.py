@@ -56,7 +56,7 @@ def spawn(
 @pytest.fixture
 def feed(kafka: KafkaServer, prefix: str) -> Feed:
     """A feed whose topics exist."""
-    feed = Feed(kafka.bootstrap, prefix)
+    feed = Feed(kafka.brokers, prefix)
     asyncio.run(feed.create_topics())
     return feed
 
@@ -85,7 +85,7 @@ def stop_merges(client: Client, database: str) -> None:
 
 def catch_up(kafka: KafkaServer, clickhouse: ClickHouseServer, database: str, prefix: str) -> int:
     """Run a sink in this process until everything is written."""
-    sink = run_sink(kafka.bootstrap, clickhouse.url, database, prefix, stop=asyncio.Event(), until_caught_up=True)
+    sink = run_sink(kafka.brokers, clickhouse.url, database, prefix, stop=asyncio.Event(), until_caught_up=True)
     return asyncio.run(asyncio.wait_for(sink, DEADLINE_S))
 
 
@@ -95,12 +95,12 @@ def test_committed_records_are_projected_once_and_aborted_ones_never(
     asyncio.run(feed.publish(1_000))
     assert catch_up(kafka, clickhouse, database, prefix) > 3_000
     assert found(client, database) == expected(feed)
-    assert set(asyncio.run(sink_lag(kafka.bootstrap, database, prefix)).values()) == {0}
+    assert set(asyncio.run(sink_lag(kafka.brokers, database, prefix)).values()) == {0}
     before = sink_progress(client, database)
     assert catch_up(kafka, clickhouse, database, prefix) == 0
     assert sink_progress(client, database) == before
     asyncio.run(feed.publish(300))
-    lag = asyncio.run(sink_lag(kafka.bootstrap, database, prefix))
+    lag = asyncio.run(sink_lag(kafka.brokers, database, prefix))
     assert lag[f"{prefix}.awards", 0] > 0
     catch_up(kafka, clickhouse, database, prefix)
     assert found(client, database) == expected(feed)
@@ -114,7 +114,7 @@ def test_committed_offsets_that_were_reset_change_nothing(
     from projections.sink.settings import group_name
 
     async def reset() -> None:
-        consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=group_name(prefix, database))
+        consumer = AIOKafkaConsumer(**kafka.brokers.client(), group_id=group_name(prefix, database))
         await consumer.start()
         places = [TopicPartition(f"{prefix}.{topic}", number) for topic in ("ledger", "awards") for number in range(4)]
         consumer.assign(places)
@@ -220,4 +220,4 @@ def test_topics_that_do_not_exist_yet_are_no_reason_to_wait(
     kafka: KafkaServer, clickhouse: ClickHouseServer, database: str
 ) -> None:
     assert catch_up(kafka, clickhouse, database, "absent") == 0
-    assert asyncio.run(sink_lag(kafka.bootstrap, database, "absent")) == {}
+    assert asyncio.run(sink_lag(kafka.brokers, database, "absent")) == {}

@@ -8,6 +8,7 @@ from deploy.cli.support.errors import CommandError
 from deploy.cli.support.kafka import consumer, read_to_end
 from processors.engine.catalogs import publish_catalog
 from processors.engine.names import Names
+from schemas.brokers import Brokers
 from schemas.catalog import WEEKDAYS, Catalog, CatalogRecord
 from schemas.catalog_file import CatalogError, decode_config, encode_config, load_catalog
 from schemas.instants import format_instant
@@ -20,10 +21,10 @@ _decoder: Final = msgspec.json.Decoder(CatalogRecord)
 _type: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-async def published(bootstrap: str, names: Names, tenant: str | None = None) -> list[CatalogRecord]:
+async def published(brokers: Brokers, names: Names, tenant: str | None = None) -> list[CatalogRecord]:
     """Return published versions in the order in which they came into force; of all tenants if None."""
     found: dict[tuple[str, str], CatalogRecord] = {}
-    async with consumer(bootstrap) as one:
+    async with consumer(brokers) as one:
         async for run in read_to_end(one, names.catalog):
             for record in run:
                 if record.value is None:
@@ -54,7 +55,7 @@ def next_version(versions: list[CatalogRecord]) -> str:
 
 
 async def publish(
-    bootstrap: str,
+    brokers: Brokers,
     names: Names,
     config: Any,
     catalog: Catalog,
@@ -69,7 +70,7 @@ async def publish(
     Raises:
         CommandError: the version exists, `at` lies before the one in force, or the week start changes (S3).
     """
-    versions = await published(bootstrap, names, tenant)
+    versions = await published(brokers, names, tenant)
     chosen = version or next_version(versions)
     if len(chosen) > MAX_VERSION_LENGTH:
         raise CommandError(f"the version has {len(chosen)} characters; use at most {MAX_VERSION_LENGTH}")
@@ -85,7 +86,7 @@ async def publish(
                 f"at {format_instant(at_ms)} lies before {format_instant(latest.at_ms)}, since when version "
                 f"{latest.version!r} is in force; give a later instant"
             )
-        await _check_week_start(bootstrap, names, decoded(latest), catalog, latest.version)
+        await _check_week_start(brokers, names, decoded(latest), catalog, latest.version)
     record = CatalogRecord(tenant=tenant, version=chosen, at_ms=at_ms, config=msgspec.Raw(encode_config(config)))
     value = msgspec.json.encode(record)
     if len(value) > MAX_TOPIC_RECORD_BYTES - RECORD_OVERHEAD_BYTES:
@@ -97,7 +98,7 @@ async def publish(
         "at": format_instant(at_ms),
     }
     await publish_catalog(
-        bootstrap,
+        brokers,
         names,
         key=f"{tenant}\0{chosen}".encode(),
         value=value,
@@ -108,18 +109,18 @@ async def publish(
     return chosen
 
 
-async def _check_week_start(bootstrap: str, names: Names, before: Catalog, after: Catalog, version: str) -> None:
+async def _check_week_start(brokers: Brokers, names: Names, before: Catalog, after: Catalog, version: str) -> None:
     old = before.streak.week_start if before.streak is not None else 0
     new = after.streak.week_start if after.streak is not None else 0
-    if old != new and await _has_events(bootstrap, names):
+    if old != new and await _has_events(brokers, names):
         raise CommandError(
             f"streak.weekStart is {WEEKDAYS[new]!r}, in version {version!r} it is {WEEKDAYS[old]!r}; it cannot change "
             f"once there are events, because closed weeks would overlap (S3). Write weekStart: {WEEKDAYS[old]}"
         )
 
 
-async def _has_events(bootstrap: str, names: Names) -> bool:
-    async with consumer(bootstrap) as one:
+async def _has_events(brokers: Brokers, names: Names) -> bool:
+    async with consumer(brokers) as one:
         async for run in read_to_end(one, names.input):
             if any(not _is_control(record.value) for record in run):
                 return True

@@ -6,6 +6,7 @@ from deploy.cli.support.history import event_id_of
 from deploy.cli.support.kafka import consumer, log_ends, partitions_of, read_to_end
 from deploy.records_file import control_type
 from processors.rules.partition import CONTROL_HEADER
+from schemas.brokers import Brokers
 
 _TICK: Final = "tick"
 
@@ -43,19 +44,19 @@ class Log:
             self.ticked = True
 
 
-async def scan(bootstrap: str, topic: str, token: str = "") -> Log:
+async def scan(brokers: Brokers, topic: str, token: str = "") -> Log:
     """Read the whole input log once."""
     log = Log(token)
-    async with consumer(bootstrap) as one:
+    async with consumer(brokers) as one:
         async for run in read_to_end(one, topic):
             for record in run:
                 log.add(record)
     return log
 
 
-async def last_offsets(bootstrap: str, topic: str) -> dict[int, int]:
+async def last_offsets(brokers: Brokers, topic: str) -> dict[int, int]:
     """Return the offset after the last record of each partition; the marker of a transaction is no record."""
-    async with consumer(bootstrap) as one:
+    async with consumer(brokers) as one:
         places = await partitions_of(one, topic)
         ends = await log_ends(one, places)
         one.assign(places)

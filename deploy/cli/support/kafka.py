@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from deploy.cli.support.errors import CommandError
 from deploy.logging import quiet_logging
 from processors.rules.partitioner import partition_of
+from schemas.brokers import Brokers
 from schemas.topics import MAX_TOPIC_RECORD_BYTES
 
 READ_UNCOMMITTED: Final = 0
@@ -35,11 +36,11 @@ Headers = list[tuple[str, bytes]]
 
 
 @asynccontextmanager
-async def consumer(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
+async def consumer(brokers: Brokers) -> AsyncIterator[AIOKafkaConsumer]:
     """Connect a consumer without a group that sees only what is committed."""
     quiet_logging()
     one = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **brokers.client(),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
@@ -50,9 +51,7 @@ async def consumer(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
         await one.start()
         yield one
     except KafkaError as error:
-        raise CommandError(
-            f"Kafka at {bootstrap} fails: {error or type(error).__name__}. Is {bootstrap} right?"
-        ) from error
+        raise CommandError(f"Kafka at {brokers} fails: {error or type(error).__name__}. Is {brokers} right?") from error
     finally:
         await one.stop()
 
@@ -109,9 +108,9 @@ class Feeder:
     """Writes records of one topic in large batches, in order within each partition. An async context manager that, when
     it ends without an error, returns once all is acknowledged."""
 
-    def __init__(self, bootstrap: str, topic: str, check: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, brokers: Brokers, topic: str, check: Callable[[], None] = lambda: None) -> None:
         """Nothing is connected yet. `check` is called at least every CHECK_S; it may raise to end the feed."""
-        self._bootstrap = bootstrap
+        self._brokers = brokers
         self.topic = topic
         self._ask = check
         self._asked = time.monotonic()
@@ -130,7 +129,7 @@ class Feeder:
     async def __aenter__(self) -> Self:
         quiet_logging()
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
+            **self._brokers.client(),
             enable_idempotence=True,
             acks="all",
             linger_ms=0,
@@ -142,7 +141,7 @@ class Feeder:
             self.partitions = len(await self._producer.partitions_for(self.topic))
         except KafkaError as error:
             await self._producer.stop()
-            raise CommandError(f"Kafka at {self._bootstrap} fails: {error or type(error).__name__}") from error
+            raise CommandError(f"Kafka at {self._brokers} fails: {error or type(error).__name__}") from error
         for partition in range(self.partitions):
             self._queues[partition] = asyncio.Queue(BATCHES_WAITING)
             self._tasks.append(asyncio.create_task(self._deliver(partition)))
@@ -230,7 +229,7 @@ class Feeder:
                 if self.acknowledged != acknowledged:
                     acknowledged, since = self.acknowledged, time.monotonic()
                 elif time.monotonic() - since > FEED_STALL_S:
-                    raise CommandError(f"Kafka at {self._bootstrap} has taken no record for {FEED_STALL_S:.0f} s")
+                    raise CommandError(f"Kafka at {self._brokers} has taken no record for {FEED_STALL_S:.0f} s")
         finally:
             waiting.cancel()
         await waiting

@@ -103,7 +103,7 @@ class Installation:
 
     def _start(self, name: str, arguments: list[str]) -> None:
         environment = {
-            "KAFKA_BOOTSTRAP": self.servers.kafka,
+            "KAFKA_BOOTSTRAP": self.servers.kafka.bootstrap,
             "CLICKHOUSE_URL": self.servers.clickhouse,
             "PLAUDIT_HOME": str(self.settings.home),
         }
@@ -115,7 +115,7 @@ class Installation:
 @contextmanager
 def installation(settings: Settings) -> Iterator[Installation]:
     """Start the servers that are not configured, create topics and tables; stop everything at the end."""
-    configured = bool(settings.kafka_bootstrap and settings.clickhouse_url)
+    configured = bool(settings.kafka and settings.clickhouse_url)
     if not configured and find_servers(kafka=True, clickhouse=True) is not None:
         raise CommandError(
             f"an installation is running on {settings.home} already. Use it (plaudit sql, publish, user, tail), "
@@ -263,7 +263,7 @@ def _chain(first: HistoryRecord, rest: Iterator[HistoryRecord]) -> Iterator[Hist
 def addresses(one: Installation) -> list[tuple[str, Any]]:
     """Return what there is to connect to."""
     return [
-        ("Kafka", one.servers.kafka),
+        ("Kafka", one.servers.kafka.bootstrap),
         ("ClickHouse", f"{one.servers.clickhouse}  database {one.settings.database}"),
         ("logs", one.logs),
     ]

@@ -16,6 +16,7 @@ from deploy.cli.support.kafka import CHECK_S, consumer, log_ends
 from processors.engine.names import Names
 from projections.sink.observe import sink_lag
 from projections.tables import PROJECTED_TOPICS
+from schemas.brokers import Brokers
 from schemas.topics import full_name
 
 POLL_S: Final = 0.25
@@ -30,10 +31,10 @@ STALL_TIMEOUT_S: Final = 180.0
 class Applied:
     """Watches the offsets that the workers have committed. An async context manager."""
 
-    def __init__(self, bootstrap: str, names: Names) -> None:
+    def __init__(self, brokers: Brokers, names: Names) -> None:
         """Nothing is connected yet."""
         self._names = names
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        self._admin = AIOKafkaAdminClient(**brokers.client())
 
     async def __aenter__(self) -> Self:
         await self._admin.start()
@@ -72,7 +73,7 @@ async def wait_applied(
 
 
 async def wait_projected(
-    bootstrap: str,
+    brokers: Brokers,
     database: str,
     names: Names,
     check: Callable[[], None],
@@ -84,9 +85,9 @@ async def wait_projected(
     topics = [full_name(name, names.prefix) for name in PROJECTED_TOPICS]
 
     async def left() -> int:
-        total, open_records = await _ends(bootstrap, topics)
+        total, open_records = await _ends(brokers, topics)
         try:
-            missing = sum((await sink_lag(bootstrap, database, names.prefix)).values())
+            missing = sum((await sink_lag(brokers, database, names.prefix)).values())
         except (KafkaError, AttributeError):
             missing = total
         tell(max(0, total - missing - open_records), total)
@@ -95,9 +96,9 @@ async def wait_projected(
     await _wait(left, PROJECTION_POLL_S, check, f"the sink writes nothing; see {log}")
 
 
-async def _ends(bootstrap: str, topics: list[str]) -> tuple[int, int]:
+async def _ends(brokers: Brokers, topics: list[str]) -> tuple[int, int]:
     """Return the sum of the ends of the logs, and how much of it is in transactions that are not ended yet."""
-    async with consumer(bootstrap) as one:
+    async with consumer(brokers) as one:
         cluster = await one._client.fetch_all_metadata()
         places = [
             TopicPartition(topic, number) for topic in topics for number in cluster.partitions_for_topic(topic) or ()

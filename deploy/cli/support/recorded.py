@@ -11,6 +11,7 @@ from deploy.cli.support.comparison import Comparison, Recorded, form_of
 from deploy.cli.support.errors import WrongUseError
 from deploy.records_file import from_shown
 from processors.engine.names import Names
+from schemas.brokers import Brokers
 from schemas.derived import Origin, UserErased
 from schemas.emission import Emission
 from schemas.topics import DERIVED, ERASED, LEDGER, OUTCOMES, REJECTED, TOPIC_OF_TYPE, user_key
@@ -186,11 +187,11 @@ class TopicsRecorded:
         begins: first offset that is there, of topic partitions that have lost records.
     """
 
-    def __init__(self, bootstrap: str, names: Names) -> None:
+    def __init__(self, brokers: Brokers, names: Names) -> None:
         """Note where the topics begin and end. A topic that is missing is empty."""
         self.topics: tuple[str, ...] = (*DERIVED, OUTCOMES, REJECTED)
         self.begins: dict[tuple[str, int], int] = {}
-        self._bootstrap = bootstrap
+        self._brokers = brokers
         self._names = names
         self._ends: dict[TopicPartition, int] = {}
         asyncio.run(self._survey())
@@ -199,7 +200,7 @@ class TopicsRecorded:
         from deploy.cli.support.kafka import consumer, log_ends
 
         full = {self._names.output(topic): topic for topic in self.topics}
-        async with consumer(self._bootstrap) as one:
+        async with consumer(self._brokers) as one:
             cluster = await one._client.fetch_all_metadata()
             places = [TopicPartition(name, n) for name in full for n in cluster.partitions_for_topic(name) or ()]
             self._ends = await log_ends(one, places)
@@ -215,7 +216,7 @@ class TopicsRecorded:
         """See RecordedLog."""
         assert partition is not None
         ends = {topic: self._ends.get(TopicPartition(self._names.output(topic), partition), 0) for topic in self.topics}
-        return TopicsReader(self._bootstrap, self._names, partition, ends)
+        return TopicsReader(self._brokers, self._names, partition, ends)
 
     def all(self, partition: int | None) -> Iterator[Recorded]:
         """See RecordedLog: topic after topic."""
@@ -235,7 +236,7 @@ class TopicsRecorded:
 class TopicsReader:
     """Reads the derived topics of one partition, each as fast as it is asked for."""
 
-    def __init__(self, bootstrap: str, names: Names, partition: int, ends: Mapping[str, int]) -> None:
+    def __init__(self, brokers: Brokers, names: Names, partition: int, ends: Mapping[str, int]) -> None:
         """`ends`: where to end, by logical topic."""
         from deploy.cli.support.kafka import consumer
 
@@ -243,7 +244,7 @@ class TopicsReader:
         self._left = dict(self._places)
         self._ends = ends
         self._loop = asyncio.new_event_loop()
-        self._consumer: Any = consumer(bootstrap)
+        self._consumer: Any = consumer(brokers)
         self._read: dict[str, int] = {}
         self._one: Any = self._loop.run_until_complete(self._open())
 

@@ -10,6 +10,7 @@ import click
 
 from deploy.cli.support.errors import DONE, SOME_REFUSED
 from deploy.cli.support.options import Instant, tenant_option
+from schemas.brokers import Brokers
 
 WAIT_S: Final = 30.0
 POLL_MS: Final = 250
@@ -123,7 +124,7 @@ class _Sent:
         return f"{self.kind} {self.event_id} ({self.place})"
 
 
-async def _send(bootstrap: str, names: Any, value: bytes, sent: _Sent, timeout_s: float) -> bytes | None:
+async def _send(brokers: Brokers, names: Any, value: bytes, sent: _Sent, timeout_s: float) -> bytes | None:
     """Publish, and return the outcome record; None if none is waited for, or if the event id was applied before.
 
     Raises:
@@ -140,9 +141,9 @@ async def _send(bootstrap: str, names: Any, value: bytes, sent: _Sent, timeout_s
 
     (record,) = read_records([value])
     assert record.key is not None
-    async with consumer(bootstrap) as one:
+    async with consumer(brokers) as one:
         await partitions_of(one, names.input)  # an installation without topics is told before anything is written
-        async with Feeder(bootstrap, names.input) as feeder:
+        async with Feeder(brokers, names.input) as feeder:
             place = TopicPartition(names.output(OUTCOMES), partition_of(record.key, feeder.partitions))
             one.assign([place])
             one.seek(place, (await log_ends(one, [place]))[place])
@@ -152,7 +153,7 @@ async def _send(bootstrap: str, names: Any, value: bytes, sent: _Sent, timeout_s
         sent.place = f"{names.input} {place.partition}:{offset}"
         if not timeout_s:
             return None
-        async with Applied(bootstrap, names) as applied:
+        async with Applied(brokers, names) as applied:
             return await _outcome(one, place, record.key, offset, sent, applied, timeout_s)
 
 

@@ -12,6 +12,7 @@ from deploy.cli.support.errors import CommandError, MissingError
 from deploy.embedded import EmbeddedStack, LineProgress, Part, Progress, SilentProgress, running_stack
 from deploy.logging import quiet_logging
 from deploy.settings import read_settings
+from schemas.brokers import Brokers
 
 KAFKA_VARIABLE = "KAFKA_BOOTSTRAP"
 CLICKHOUSE_VARIABLE = "CLICKHOUSE_URL"
@@ -23,12 +24,12 @@ class Servers(msgspec.Struct, frozen=True):
     """Addresses; empty for what was not asked for.
 
     Attributes:
-        kafka: `host:port`, comma-separated.
+        kafka: the brokers.
         clickhouse: `http://user:password@host:port`.
         stack: the embedded stack, if this process started one.
     """
 
-    kafka: str
+    kafka: Brokers
     clickhouse: str
     stack: EmbeddedStack | None = None
 
@@ -36,16 +37,16 @@ class Servers(msgspec.Struct, frozen=True):
 def find_servers(*, kafka: bool = False, clickhouse: bool = False) -> Servers | None:
     """Return servers that are configured or run already; None if something that is asked for is missing."""
     settings = read_settings()
-    bootstrap = settings.kafka_bootstrap if kafka else ""
+    brokers = settings.kafka if kafka else Brokers("")
     url = settings.clickhouse_url if clickhouse else ""
-    if (kafka and not bootstrap) or (clickhouse and not url):
+    if (kafka and not brokers) or (clickhouse and not url):
         running = running_stack(settings.home)
         if running is not None:
-            bootstrap = bootstrap or (running.kafka_bootstrap if kafka else "")
+            brokers = brokers or Brokers(running.kafka_bootstrap if kafka else "")
             url = url or (running.clickhouse_url if clickhouse else "")
-    if (kafka and not bootstrap) or (clickhouse and not url):
+    if (kafka and not brokers) or (clickhouse and not url):
         return None
-    return Servers(bootstrap, url)
+    return Servers(brokers, url)
 
 
 def need_servers(*, kafka: bool = False, clickhouse: bool = False) -> Servers:
@@ -71,7 +72,8 @@ def servers(*, kafka: bool = False, clickhouse: bool = False, fresh: bool = Fals
     if found is not None:
         yield found
         return
-    home = read_settings().home
+    settings = read_settings()
+    home = settings.home
     parts = [name for name, wanted in (("kafka", kafka), ("clickhouse", clickhouse)) if wanted]
     if not fresh and not any((home / part).is_dir() for part in parts):
         raise MissingError(
@@ -82,7 +84,7 @@ def servers(*, kafka: bool = False, clickhouse: bool = False, fresh: bool = Fals
         stack = EmbeddedStack(home, kafka=kafka, clickhouse=clickhouse, progress=progress)
         ends = stack.start()
     try:
-        yield Servers(ends.kafka_bootstrap, ends.clickhouse_url, stack)
+        yield Servers(settings.kafka or Brokers(ends.kafka_bootstrap), ends.clickhouse_url, stack)
     finally:
         stack.stop()
 

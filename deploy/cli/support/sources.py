@@ -14,6 +14,7 @@ from deploy.cli.support.files import STDIO, reading
 from deploy.records_file import FileRecord, RecordsFileError, read_records
 from deploy.settings import Settings
 from processors.rules.partition import CONTROL_HEADER
+from schemas.brokers import Brokers
 from schemas.catalog import CatalogRecord
 from schemas.instants import to_ms
 from schemas.records import CatalogSwitch, LogRecord
@@ -194,7 +195,7 @@ class TopicSource:
         begins: by partition: the first offset that is there. ends: where the log ended when this was opened.
     """
 
-    def __init__(self, bootstrap: str, settings: Settings) -> None:
+    def __init__(self, brokers: Brokers, settings: Settings) -> None:
         """Read the catalogs and the ends of the log.
 
         Raises:
@@ -205,7 +206,7 @@ class TopicSource:
         from processors.engine.names import Names
 
         names = Names(settings.prefix)
-        self._bootstrap = bootstrap
+        self._brokers = brokers
         self.topic = full_name(EVENTS, settings.prefix)
         self.token: str | None = settings.control_token or None
         self.missing: list[Named] = []
@@ -215,12 +216,12 @@ class TopicSource:
         self.ends: dict[int, int] = {}
 
         async def survey() -> list[CatalogRecord]:
-            async with consumer(bootstrap) as one:
+            async with consumer(brokers) as one:
                 places = await partitions_of(one, self.topic)
                 self.ends = {place.partition: end for place, end in (await log_ends(one, places)).items()}
                 begins = await one.beginning_offsets(places)
             self.begins = {place.partition: begin for place, begin in begins.items()}
-            return await published(bootstrap, names)
+            return await published(brokers, names)
 
         self.versions = asyncio.run(survey())
         self.partitions: int | None = len(self.ends)
@@ -234,7 +235,7 @@ class TopicSource:
         loop = asyncio.new_event_loop()
 
         async def runs() -> Any:
-            async with consumer(self._bootstrap) as one:
+            async with consumer(self._brokers) as one:
                 async for run in read_to_end(one, self.topic, partitions, ends=self.ends):
                     yield run
 
