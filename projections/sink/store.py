@@ -11,6 +11,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, ProgrammingError
 
 from projections.rows import Rows
+from projections.rows.erasures import Deletion, Erasure, deletions
 from projections.sink.batch import Batch, parse_batch
 from projections.sink.settings import RETRY_MAX_S, RETRY_MIN_S, STATEMENT_TIMEOUT_S, SinkSettings
 from projections.tables import PROGRESS_TABLE, Table
@@ -28,6 +29,9 @@ _INSERT: Final[dict[str, Any]] = {
     "deduplicate_blocks_in_dependent_materialized_views": 1,
 }
 """Settings of every insert; servers of different age have different defaults (clickhouse.md section 2)."""
+
+_DELETE: Final[dict[str, Any]] = {"lightweight_deletes_sync": 1}
+"""Wait for this server: rows inserted from then on are none of the deletion's, on replicas neither."""
 
 _PROGRESS_COLUMNS: Final = (
     ("epoch", "UInt16"),
@@ -88,6 +92,10 @@ class Store:
         """Insert all rows of a batch; tables side by side."""
         await asyncio.gather(*(self._insert_table(batch, table, rows) for table in rows.tables()))
 
+    async def erase(self, erasures: Sequence[Erasure]) -> None:
+        """Delete what erasures cover; harmless at any time, as often as wanted (projections.rows.erasures)."""
+        await asyncio.gather(*(self._delete(deletion) for deletion in deletions(erasures)))
+
     async def kill(self, batch: Batch, tables: Collection[Table]) -> None:
         """End inserts of a batch that a dead sink left running, so that they do not outlast a table's window or a
         rebuild. They may have written a part; the repetition adds the rest."""
@@ -120,6 +128,16 @@ class Store:
         await self._until_it_works(f"insert {table.name}", attempt)
         self.rows_inserted += len(columns[0])
         self.insert_s += time.monotonic() - began
+
+    async def _delete(self, deletion: Deletion) -> None:
+        async def attempt(client: AsyncClient) -> None:
+            await client.command(
+                f"DELETE FROM {deletion.table} WHERE {deletion.condition}",
+                parameters=deletion.parameters,
+                settings=_DELETE,
+            )
+
+        await self._until_it_works(f"erase {deletion.table}", attempt)
 
     async def _write_progress(self, state: str, batches: Sequence[Batch]) -> None:
         epoch = self._settings.epoch
