@@ -31,6 +31,7 @@ from deploy.cli.support.input_log import last_offsets
 from deploy.cli.support.progress import Applied
 from deploy.embedded.ports import choose_ports
 from processors.engine.topics import create_topics
+from schemas.metrics import EMISSIONS
 from schemas.topics import DEFAULT_PARTITIONS
 
 TELL_EVERY_S: Final = 3.0
@@ -67,7 +68,7 @@ def _measure(bench: Bench) -> Outcome:
         "cpu_s": None if began_cpu is None or ended_cpu is None else round(ended_cpu - began_cpu, 2),
         "rounds": int(metrics["plaudit_rounds_total"]),
         "seconds_in_rounds": round(metrics["plaudit_round_seconds_sum"], 3),
-        "emissions": int(metrics["plaudit_emissions_total"]),
+        "emissions": int(metrics[EMISSIONS.name]),
         "partitions": DEFAULT_PARTITIONS,
         "measured": "worker's log event `recovered` to the group's committed offsets at the end of the log",
     }

@@ -50,7 +50,7 @@ class Brokers(msgspec.Struct, frozen=True):
 
             context = ssl.create_default_context(cafile=self.ca_file or None)
             if self.certificate_file:
-                context.load_cert_chain(self.certificate_file, self.key_file or None)
+                context.load_cert_chain(self.certificate_file, self.key_file or None, password="")
             options["ssl_context"] = context
         if self.protocol in SASL:
             options["sasl_mechanism"] = self.mechanism

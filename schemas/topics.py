@@ -55,6 +55,9 @@ ERASED_TOPICS: Final = (AWARDS, LEVELS, ACHIEVEMENTS, STREAKS, MESSAGES, LEDGER,
 DEFAULT_PREFIX: Final = "plaudit"
 DEFAULT_PARTITIONS: Final = 8
 
+STATE_TABLE: Final = "state"
+"""The workers' table of users."""
+
 MAX_RECORD_BYTES: Final = 256 * 1024
 """Largest input record (X1)."""
 
@@ -99,6 +102,22 @@ def full_name(name: str, prefix: str = DEFAULT_PREFIX) -> str:
     return f"{prefix}.{name}"
 
 
+def progress_group(prefix: str = DEFAULT_PREFIX) -> str:
+    """Return the consumer group of the workers, whose committed offsets say how far the input log is applied."""
+    return f"{prefix}-progress"
+
+
+def state_changelog(prefix: str = DEFAULT_PREFIX) -> str:
+    """Return the topic of the workers' state, named as Faust names the changelog of the table STATE_TABLE."""
+    return f"{progress_group(prefix)}-{STATE_TABLE}-changelog"
+
+
 def user_key(tenant: str, user_id: str) -> bytes:
     """Return the record key of a user: the user id, with tenants tenant, NUL, user id (X1)."""
     return f"{tenant}\0{user_id}".encode() if tenant else user_id.encode()
+
+
+def tenant_of(key: bytes) -> str:
+    """Return the tenant of a user's record key, empty without one; the inverse of `user_key` as far as it goes."""
+    tenant, separator, _ = key.partition(b"\0")
+    return tenant.decode() if separator else ""

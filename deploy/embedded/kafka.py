@@ -47,14 +47,17 @@ class KafkaServer:
         *,
         port: int | None = None,
         settings: Mapping[str, str] | None = None,
+        cluster_id: str | None = None,
         progress: Progress | None = None,
         cancelled: Event | None = None,
     ) -> None:
         """Nothing is started yet. `port` None takes the last port or a free one; `settings` are broker properties that
-        override the defaults of kafka_config; setting `cancelled` breaks off a start in another thread."""
+        override the defaults of kafka_config; `cluster_id` is that of the cluster of which the broker is a part, None: a
+        new one, its own; setting `cancelled` breaks off a start in another thread."""
         self.directory = directory.absolute()
         self._port = port
         self._settings = dict(settings or {})
+        self._cluster_id = cluster_id
         self._progress = progress or LineProgress()
         self._cancelled = cancelled or Event()
         self._child: Child | None = None
@@ -171,7 +174,8 @@ class KafkaServer:
         if (self.directory / "data" / "meta.properties").exists():
             return
         output = self.directory / "logs" / "format.out"
-        tool = ["kafka.tools.StorageTool", "format", "-g", "-t", random_cluster_id(), "-c", str(properties)]
+        cluster_id = self._cluster_id or random_cluster_id()
+        tool = ["kafka.tools.StorageTool", "format", "-g", "-t", cluster_id, "-c", str(properties)]
         with output.open("wb") as log:
             process = subprocess.Popen(
                 [str(java), "-Xmx128m", "-XX:+UseSerialGC", *FAST_START, self._log_option(), *tool],

@@ -33,6 +33,10 @@ class StartupError(EngineError):
     worker stops; the operator does what the message says."""
 
 
+class UnreachableError(StartupError):
+    """No broker answers. The caller may wait; the operator starts Kafka or mends its address."""
+
+
 class RoundFailedError(EngineError):
     """The same round failed too often. The worker stops; the operator looks at the cause in the message."""
 

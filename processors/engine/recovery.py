@@ -15,6 +15,7 @@ from processors.engine.consumer import RECOVERY_POLL_RECORDS, RECOVERY_POLL_TIME
 from processors.engine.errors import RetriableError, StartupError
 from processors.engine.kip447 import FORBIDDEN
 from processors.engine.metrics import RECOVERIES, RECOVERY_RECORDS
+from schemas.state import NewerStateError
 
 if TYPE_CHECKING:
     from processors.engine.table import StateTable
@@ -72,6 +73,11 @@ class ChangelogRecovery(Recovery):
                 await self.recover()
             except IllegalStateError:
                 raise
+            except NewerStateError as error:
+                raise StartupError(
+                    f"{error}: a newer version of Plaudit has written to the changelog of {self.app.conf.id}. Start that "
+                    "version; how to go back: docs/upgrades.md"
+                ) from error
             except FORBIDDEN as error:
                 raise StartupError(f"the brokers refuse this worker: {error!r}") from error
             except (KafkaError, RetriableError, TimeoutError) as error:
@@ -98,6 +104,7 @@ class ChangelogRecovery(Recovery):
         missing = {tp for tp in changelogs if tp.partition not in table.folds}
         for tp in missing:
             table.begin(tp.partition)
+        await thread.run(thread.in_thread_rest(changelogs - missing))
         records = await self.read(consumer, table, missing, current)
         offsets: dict[TP, int | None] = {}
         for tp in changelogs:
@@ -106,6 +113,7 @@ class ChangelogRecovery(Recovery):
             return
         for tp in missing:
             table.loaded(tp.partition)
+        await thread.run(thread.in_thread_rest(missing))
         await thread.run(thread.in_thread_seek(offsets, current))
         if current():
             await self._let_flow(consumer, set(inputs.values()))

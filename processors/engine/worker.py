@@ -7,11 +7,11 @@ from typing import Final
 
 import structlog
 
-from processors.engine.consumer import BatchConsumer, BatchHandler, Go, Records
+from processors.engine.consumer import BatchConsumer, BatchHandler, Go, PollMore, Records
 from processors.engine.errors import AbortableError, FencedError, RetriableError, RoundFailedError, StartupError
 from processors.engine.fold import CatalogSource
+from processors.engine.instruments import FENCES
 from processors.engine.kip447 import GroupMember
-from processors.engine.metrics import FENCES
 from processors.engine.names import Names
 from processors.engine.producer import KafkaPort
 from processors.engine.round import Batch, RoundRunner
@@ -54,6 +54,11 @@ class RoundWorker(BatchHandler):
         """Who we were at the last assignment."""
         return self._member
 
+    @property
+    def lost(self) -> bool:
+        """Whether this worker has no partitions it may work on, until it has joined anew."""
+        return self._lost
+
     def assigned(self, member: GroupMember) -> None:
         """Take the name in which offsets are committed; forget state that others may have taken further.
 
@@ -85,16 +90,19 @@ class RoundWorker(BatchHandler):
         """Have every catalog version that state to be recovered may name."""
         await self._catalogs.refresh()
 
-    async def handle(self, records: Records, go: Go) -> bool:
+    async def handle(self, records: Records, go: Go, more: PollMore | None = None) -> bool:
         """Run the rounds of a poll (see BatchHandler). False after a fence: this worker joins anew by itself."""
-        batch = Batch({tp.partition: [to_log_record(record) for record in run] for tp, run in records.items()})
+
+        async def meanwhile(busy: set[int]) -> dict[int, list[LogRecord]]:
+            return {} if more is None else by_partition(await more(busy))
+
+        batch = Batch(by_partition(records), meanwhile)
         attempts, done = 0, 0
         while not batch.finished and go():
             try:
                 await self._runner.run(batch, go)
             except AbortableError as error:
-                passed = sum(batch.done.values())
-                attempts, done = (attempts + 1, done) if passed == done else (1, passed)
+                attempts, done = (attempts + 1, done) if batch.rounds == done else (1, batch.rounds)
                 log.warning("round_aborted", step=error.step, error=str(error), attempt=attempts)
                 if attempts >= MAX_ATTEMPTS:
                     raise RoundFailedError(f"the same round failed {attempts} times; the last time, {error}") from error
@@ -128,6 +136,11 @@ class RoundWorker(BatchHandler):
                 f"this worker lost its membership {MAX_FENCES} times within {seconds:.0f} s: another worker has the same "
                 "instance name. Give every worker a PLAUDIT_INSTANCE of its own."
             )
+
+
+def by_partition(records: Records) -> dict[int, list[LogRecord]]:
+    """Return what a poll brought as the rounds take it."""
+    return {tp.partition: [to_log_record(record) for record in run] for tp, run in records.items()}
 
 
 def to_log_record(record: object) -> LogRecord:

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Raw
 
 from processors.rules.errors import RejectedError
-from schemas.records import MAX_ID_LENGTH, TYPED, InputRecord, MetricEvent, UserInput
+from schemas.records import MAX_ID_LENGTH, TYPED, CatalogSwitch, InputRecord, MetricEvent, Tick, UserInput
 from schemas.topics import MAX_RECORD_BYTES
 
 _metric_event: Final = msgspec.json.Decoder(MetricEvent)
@@ -118,6 +118,14 @@ def _refuse_unknown(fields: dict[str, Raw], allowed: set[str], prefix: str) -> N
             "unknown_field",
             f"unknown field {names}; allowed here: {', '.join(sorted(prefix + name for name in allowed))}",
         )
+
+
+def is_control(value: bytes | None) -> bool:
+    """Tell whether a record is one of the program's own (X7), as far as it can be read."""
+    try:
+        return isinstance(decode(value), Tick | CatalogSwitch)
+    except Exception:
+        return False
 
 
 class LooseFields:

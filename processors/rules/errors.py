@@ -28,6 +28,7 @@ STATUS: Final = {
     "attributes_mismatch": 422,
     "invalid_sign_up_date": 422,
     "invalid_preferences": 422,
+    "internal_error": 500,
 }
 """HTTP status of each reason code, as the synchronous call would answer."""
 
@@ -58,6 +59,7 @@ RULES: Final = {
     "attributes_mismatch": ("A20",),
     "invalid_sign_up_date": ("D-09",),
     "invalid_preferences": ("S81", "D-19"),
+    "internal_error": ("X32", "D-88", "D-89"),
 }
 """Rules of docs/spec that each reason code carries out."""
 

@@ -22,6 +22,9 @@ _SEED: Final = blake2b(digest_size=_DIGEST_BYTES)
 _COMPACT_AFTER: Final = 4096
 
 _Chunk = tuple[int, list[tuple[bytes, str]]]  # number of the first entry, entries
+Mark = tuple[int, int, int, int, frozenset[int]]
+"""A moment of a round: entries kept, added, made forgotten, number of the oldest one, chunks changed."""
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Chunk)
 
@@ -49,7 +52,19 @@ class Remembered:
     Entries are numbered in order of arrival; number n lives in chunk n // CHUNK_ENTRIES.
     """
 
-    __slots__ = ("_added", "_base", "_dirty", "_evicted", "_first", "_floor", "_limit", "_loading", "_order", "_texts")
+    __slots__ = (
+        "_added",
+        "_base",
+        "_dirty",
+        "_evicted",
+        "_first",
+        "_floor",
+        "_limit",
+        "_loading",
+        "_order",
+        "_texts",
+        "counted",
+    )
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -61,14 +76,21 @@ class Remembered:
         self._dirty: set[int] = set()
         self._added = 0
         self._evicted: list[tuple[bytes, str]] = []  # by this round
+        self.counted = 0
+        """Entries of committed rounds, as `load` and `commit` counted them."""
         self._loading: dict[int, bytes] = {}  # chunks as read from the changelog, unpacked on first use
 
-    def load(self, chunk: int, value: bytes | None) -> None:
-        """Take one changelog record: a chunk as it is now, None = every entry of it is forgotten."""
+    def load(self, chunk: int, value: bytes | None) -> int:
+        """Take one changelog record: a chunk as it is now, None = every entry of it is forgotten. Return how many more
+        entries there are, a chunk counted as full."""
+        before = len(self._loading)
         if value is None:
             self._loading.pop(chunk, None)
         else:
             self._loading[chunk] = value
+        more = (len(self._loading) - before) * CHUNK_ENTRIES
+        self.counted += more
+        return more
 
     def _unpack(self) -> None:
         for position, chunk in enumerate(sorted(self._loading)):
@@ -90,10 +112,6 @@ class Remembered:
         if self._loading:
             self._unpack()
         return self._texts.get(key)
-
-    def holds_any(self) -> bool:
-        """Tell whether anything is remembered; nothing is unpacked for it."""
-        return bool(self._loading or self._texts)
 
     def __len__(self) -> int:
         if self._loading:
@@ -135,8 +153,10 @@ class Remembered:
             return []
         return list(range(self._floor, (self._base + len(self._order) - 1) // CHUNK_ENTRIES + 1))
 
-    def commit(self) -> None:
-        """Keep what the round did."""
+    def commit(self) -> int:
+        """Keep what the round did; return how many more entries there are."""
+        more = self._added - len(self._evicted)
+        self.counted += more
         while self._floor in self._dirty and (self._floor + 1) * CHUNK_ENTRIES <= self._first:
             self._floor += 1
         self._dirty.clear()
@@ -145,6 +165,24 @@ class Remembered:
         if self._first - self._base > _COMPACT_AFTER:
             del self._order[: self._first - self._base]
             self._base = self._first
+        return more
+
+    def mark(self) -> Mark:
+        """Return where the round stands, for `back_to`."""
+        if self._loading:
+            self._unpack()
+        return len(self._order), self._added, len(self._evicted), self._first, frozenset(self._dirty)
+
+    def back_to(self, mark: Mark) -> None:
+        """Undo what came after a mark of the same round."""
+        length, self._added, evicted, self._first, dirty = mark
+        later = self._order[length:]
+        del self._order[length:]
+        self._texts.update(self._evicted[evicted:])
+        for key in later:
+            self._texts.pop(key, None)
+        del self._evicted[evicted:]
+        self._dirty = set(dirty)
 
     def rollback(self) -> None:
         """Forget what the round added, remember again what it made forgotten."""
@@ -172,9 +210,10 @@ class Memory:
         self.event_ids = Remembered(limit)
         self.keys = Remembered(limit)
 
-    def holds_any(self) -> bool:
-        """Tell whether anything is remembered; nothing is unpacked for it."""
-        return self.event_ids.holds_any() or self.keys.holds_any()
+    @property
+    def counted(self) -> int:
+        """Entries of committed rounds."""
+        return self.event_ids.counted + self.keys.counted
 
     def changes(self, key: bytes) -> list[tuple[bytes, bytes | None]]:
         """Return the changelog records of what the round changed for the user with this key."""
@@ -184,15 +223,23 @@ class Memory:
         """Return the changelog keys that may hold something; of a round in hand nothing may be open."""
         return [chunk_key(kind, chunk, key) for kind in ID_KINDS for chunk in self.of(kind).stored_chunks()]
 
-    def commit(self) -> None:
-        """Keep what the round did."""
-        self.event_ids.commit()
-        self.keys.commit()
+    def commit(self) -> int:
+        """Keep what the round did; return how many more entries there are."""
+        return self.event_ids.commit() + self.keys.commit()
 
     def rollback(self) -> None:
         """Undo what the round did."""
         self.event_ids.rollback()
         self.keys.rollback()
+
+    def mark(self) -> tuple[Mark, Mark]:
+        """See Remembered.mark."""
+        return self.event_ids.mark(), self.keys.mark()
+
+    def back_to(self, mark: tuple[Mark, Mark]) -> None:
+        """See Remembered.back_to."""
+        self.event_ids.back_to(mark[0])
+        self.keys.back_to(mark[1])
 
     def of(self, kind: bytes) -> Remembered:
         """Return the set of a kind, EVENT_IDS or IDEMPOTENCY_KEYS."""

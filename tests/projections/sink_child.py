@@ -52,11 +52,16 @@ class SlowStore(Store):
         await super().finish(batches)
 
 
-if __name__ == "__main__":
+def slow_down() -> None:
+    """Make this process a sink with small batches and pauses."""
     structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.stderr))
     loop.Store = SlowStore  # type: ignore[attr-defined]
     for module, values in SMALL.items():
         for name, value in values.items():
             setattr(module, name, value)
+
+
+if __name__ == "__main__":
+    slow_down()
     bootstrap, url, database, prefix, *rest = sys.argv[1:]
     print(run_sink_process(Brokers(bootstrap), url, database, prefix, instance=rest[0] if rest else None))

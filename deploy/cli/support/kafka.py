@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from deploy.cli.support.errors import CommandError
 from deploy.logging import quiet_logging
+from processors.engine.access import unreachable
 from processors.rules.partitioner import partition_of
 from schemas.brokers import Brokers
 from schemas.topics import MAX_TOPIC_RECORD_BYTES
@@ -51,7 +52,7 @@ async def consumer(brokers: Brokers) -> AsyncIterator[AIOKafkaConsumer]:
         await one.start()
         yield one
     except KafkaError as error:
-        raise CommandError(f"Kafka at {brokers} fails: {error or type(error).__name__}. Is {brokers} right?") from error
+        raise CommandError(await unreachable(brokers, error)) from error
     finally:
         await one.stop()
 
@@ -141,7 +142,7 @@ class Feeder:
             self.partitions = len(await self._producer.partitions_for(self.topic))
         except KafkaError as error:
             await self._producer.stop()
-            raise CommandError(f"Kafka at {self._brokers} fails: {error or type(error).__name__}") from error
+            raise CommandError(await unreachable(self._brokers, error)) from error
         for partition in range(self.partitions):
             self._queues[partition] = asyncio.Queue(BATCHES_WAITING)
             self._tasks.append(asyncio.create_task(self._deliver(partition)))
