@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "freeze": ("freeze", "Grant a streak freeze."),
     "streak": ("streak", "Pause, unpause, restore, reset a user's streak."),
     "preferences": ("preferences", "Change a user's preferences."),
+    "erase": ("erase", "Erase all that is known of a user."),
     "import-git": ("import_git", "Turn a git history into metric events."),
     "tail": ("tail", "Show derived events as they come."),
     "rejected": ("rejected", "List refused records, show them, write them again, put them away."),
