@@ -134,7 +134,7 @@ class TopicCheck:
         if self._cut and self._first is not None:
             self._differ(Finding("wrong", None, None, self._first, ("", "the first record that is left has no cause")))
             return
-        findings = self.matching.findings()
+        findings = sorted(self.matching.findings(), key=_in_log_order)
         strangers = {one.found.identity for one in findings if one.found is not None and one.expected is None}
         elsewhere = await self._elsewhere(reader, findings, strangers) if strangers else set()
         for finding in findings:
@@ -182,6 +182,12 @@ class TopicCheck:
                 cause,
             )
         )
+
+
+def _in_log_order(finding: Finding) -> tuple[bool, int]:
+    """By the causing record; what has none comes last, by its place in the topic."""
+    one = finding.expected or finding.found
+    return finding.expected is None, one.offset if one is not None else 0
 
 
 def _texts(finding: Finding) -> tuple[str, str]:
