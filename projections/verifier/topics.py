@@ -59,8 +59,8 @@ class TopicCheck:
         self._cut = begin > 0
         self._first: Item | None = None
         self._first_cause = -1
-        if self._cut and rows is not None:
-            rows.begin_at(begin)
+        if rows is not None:
+            rows.begin_at(begin if since is None else end)  # then at the first record that counts
 
     async def open(self, reader: Reader) -> None:
         """Read the first records of a topic that has lost older ones: what was caused before them cannot be compared."""
