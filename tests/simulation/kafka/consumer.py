@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -77,7 +77,12 @@ class Coordinator:
         consumer = self._consumer
         lane = current_lane()
         client = Client(
-            lane.process, self._group_instance_id, frozenset(topics), consumer.session_s, consumer.rebalance_s, self._told(lane)
+            lane.process,
+            self._group_instance_id,
+            frozenset(topics),
+            consumer.session_s,
+            consumer.rebalance_s,
+            self._told(lane),
         )
         self._rejoin.set()
         self._task = consumer.cluster.loop.start_in(lane, self._run(client, listener))
@@ -146,10 +151,8 @@ class Coordinator:
         cluster = self._consumer.cluster
         if self.generation > 0:
             id = self.member_id
-            try:
+            with suppress(errors.KafkaError):  # the session would end by itself
                 await cluster.request("LeaveGroup", lambda: cluster.group(self.group_id).leave(id))
-            except errors.KafkaError:
-                pass
         self.generation, self.member_id = NO_GENERATION, NO_MEMBER
 
     async def fetch_committed_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
@@ -205,17 +208,16 @@ class Fetcher:
         while True:
             assignment = consumer._subscription.assignment
             states = assignment.states if assignment is not None else {}
-            positions = {tp: states[tp]._position for tp in tps if tp in states and states[tp]._position is not None}
+            places = {tp: states[tp]._position for tp in tps if tp in states}
+            positions = {tp: place for tp, place in places.items() if place is not None}
             wait_s = max(0.0, end - cluster.loop.time())
             if not positions:
                 await asyncio.sleep(wait_s)
                 return found
             most = min(left, 1 + int(cluster.rng.random() * MOST_AT_ONCE))
             try:
-                answer = await cluster.request(
-                    "Fetch",
-                    lambda: cluster.fetch(positions, most, wait_s, committed=self.committed),  # type: ignore[arg-type]
-                )
+                fetch = partial(cluster.fetch, positions, most, wait_s, committed=self.committed)
+                answer = await cluster.request("Fetch", fetch)
             except errors.KafkaError:
                 answer = {}
                 await asyncio.sleep(BACKOFF_S)
@@ -334,7 +336,9 @@ class SimConsumer:
             raise errors.ConsumerStoppedError()
         assignment = self._subscription.assignment
         wanted = list(tps) or (list(assignment.states) if assignment is not None else [])
-        unset = [tp for tp in wanted if assignment is not None and (s := assignment.state_value(tp)) and s._position is None]
+        unset = [
+            tp for tp in wanted if assignment is not None and (s := assignment.state_value(tp)) and s._position is None
+        ]
         if unset:
             await self._set_positions(unset)
         return await self._fetcher.fetched_records(wanted, timeout_ms / 1000, max_records)
