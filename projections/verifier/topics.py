@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
-from projections.verifier.expected import Row, expected_row
+from projections.verifier.expected import Erasure, Row, Source, expected_row
 from projections.verifier.identity import instant_of, shown_key
 from projections.verifier.logs import Reader
 from projections.verifier.matching import Finding, Item, Matching
@@ -13,10 +13,9 @@ from projections.verifier.report import Difference, Report, short
 from projections.verifier.tables import TopicRows
 from schemas.emission import Emission
 from schemas.instants import format_instant
-from schemas.topics import REJECTED
 
-OnRow = Callable[[Row, int | None, int | None], None]
-"""Hears of every row that a record makes: row, offset (None: deleted by retention), instant of its cause."""
+OnRow = Callable[[Row | Erasure, int | None, int | None], None]
+"""Hears of every row and erasure: with its offset (None: deleted by retention), and the instant of its cause."""
 
 _NOTHING: Final = b""
 
@@ -89,7 +88,7 @@ class TopicCheck:
 
     def _take_vanished(self, emission: Emission, at: int) -> None:
         if self._rows is not None:
-            row = self._row(0, 0, emission.type, emission.value)
+            row = self._row(0, 0, emission.type, emission.key, emission.value)
             if row is not None:
                 self._on_row(row, None, at)
 
@@ -117,15 +116,20 @@ class TopicCheck:
         if not self._rows_begun and (item.at is None or self._since is None or item.at >= self._since):
             self._rows_begun = True
             self._rows.begin_at(record.offset)
-        row = self._row(record.offset, record.timestamp, item.kind.decode("utf-8", "replace"), record.value)
+        kind = item.kind.decode("utf-8", "replace")
+        row = self._row(record.offset, record.timestamp, kind, record.key, record.value)
+        if isinstance(row, Erasure):
+            self._rows.erase(record.offset, row)
         if self._rows_begun:
-            self._rows.expect(record.offset, row)
+            self._rows.expect(record.offset, row.row if isinstance(row, Erasure) else row)
         if row is not None:
             self._on_row(row, record.offset, item.at)
 
-    def _row(self, offset: int, timestamp: int, kind: str, value: bytes | None) -> Row | None:
+    def _row(
+        self, offset: int, timestamp: int, kind: str, key: bytes | None, value: bytes | None
+    ) -> Row | Erasure | None:
         topic, partition = self.place
-        return expected_row(topic, partition, offset, timestamp, kind, value, refusals=self._logical == REJECTED)
+        return expected_row(Source(topic, self._logical, partition, offset, timestamp, kind, key, value))
 
     async def conclude(self, reader: Reader) -> None:
         """Both sides have ended: report what is different."""
