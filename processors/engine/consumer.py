@@ -196,8 +196,9 @@ class EngineThread(driver.AIOKafkaConsumerThread):
 
     async def in_thread_check_membership(self) -> None:
         """Raise what keeps the member out of the group. aiokafka waits for someone to ask, and does nothing meanwhile."""
-        if self._consumer is not None and not self._consumer._closed:
-            self._consumer._coordinator.check_errors()
+        consumer = self._consumer
+        if consumer is not None and consumer._coordinator is not None and not consumer._closed:  # None before its start
+            consumer._coordinator.check_errors()
 
     async def in_thread_rejoin(self) -> None:
         """Join the group anew."""

@@ -1,6 +1,7 @@
 """Brokers that are away, or have lost what they led: the engine waits and goes on by itself."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from aiokafka.errors import OutOfOrderSequenceNumber
 from structlog.testing import capture_logs
 
 from processors.agents import clock
-from processors.engine.consumer import update_positions
+from processors.engine.consumer import EngineThread, update_positions
 from processors.engine.errors import UnreachableError
 from processors.engine.names import Names
 from processors.engine.topics import check_topics
@@ -67,6 +68,11 @@ async def test_a_clock_whose_producer_has_failed_goes_on_with_another(
     finally:
         running.cancel()
     assert len(set(map(id, producers))) == 2
+
+
+async def test_the_watch_over_membership_waits_for_a_consumer_that_still_looks_for_brokers() -> None:
+    thread: Any = SimpleNamespace(_consumer=SimpleNamespace(_coordinator=None, _closed=False))
+    await EngineThread.in_thread_check_membership(thread)
 
 
 @pytest.mark.parametrize("found", [True, False])
