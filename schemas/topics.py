@@ -15,6 +15,8 @@ MESSAGES: Final = "messages"
 LEDGER: Final = "ledger"
 OUTCOMES: Final = "outcomes"
 REJECTED: Final = "rejected"
+HANDLED: Final = "handled"
+"""Which refused records were retried or dropped (X31). Only commands use it; a worker does without."""
 
 DERIVED: Final = (AWARDS, LEVELS, ACHIEVEMENTS, STREAKS, LEADERBOARDS, MESSAGES, LEDGER)
 """Topics that hold derived events with envelope E2."""
@@ -45,6 +47,12 @@ TOPIC_OF_TYPE: Final = {
     "streak.freezes_changed": LEDGER,
 }
 """Logical topic of every derived type that users' records cause."""
+
+ERASED: Final = "user.erased"
+"""Derived type that tells of an erasure, once in each of ERASED_TOPICS (X30)."""
+
+ERASED_TOPICS: Final = (AWARDS, LEVELS, ACHIEVEMENTS, STREAKS, MESSAGES, LEDGER, REJECTED)
+"""Logical topics that hold something of users, in the order of emission. On `outcomes` the erasure's own outcome tells."""
 
 DEFAULT_PREFIX: Final = "plaudit"
 DEFAULT_PARTITIONS: Final = 8
@@ -87,6 +95,7 @@ def topic_specs() -> list[TopicSpec]:
             },
         ),
         TopicSpec(CATALOG, 1, {"cleanup.policy": "compact", **size}),
+        TopicSpec(HANDLED, 1, {"cleanup.policy": "compact"}),
         *(TopicSpec(name, None, {"retention.ms": "-1", **derived}) for name in (*DERIVED, OUTCOMES, REJECTED)),
     ]
 

@@ -169,15 +169,24 @@ class ChangelogRecovery(Recovery):
         StartupError if they cannot be brought to agree.
         """
         partition = changelog.partition
-        deadline = time.monotonic() + MARKER_DEADLINE_S
-        while current() and table.marker(partition) < (committed or 0) and time.monotonic() < deadline:
-            marker = table.marker(partition)
-            log.warning("changelog_behind_offset", partition=partition, committed=committed, marker=marker)
-            await asyncio.sleep(RECOVERY_POLL_TIMEOUT_S)
-            table.folds.pop(partition, None)
-            table.begin(partition)
-            await self.read(consumer, table, {changelog}, current)
-        committed = await self._ask_again(consumer, table.marker(partition), changelog, committed, current)
+        input_log = TP(cast(Any, consumer.handler).input_topic, partition)
+        thread, began = consumer.thread, time.monotonic()
+        while current():
+            marker, waited_s = table.marker(partition), time.monotonic() - began
+            if marker < (committed or 0) and waited_s < MARKER_DEADLINE_S:
+                log.warning("changelog_behind_offset", partition=partition, committed=committed, marker=marker)
+                await asyncio.sleep(RECOVERY_POLL_TIMEOUT_S)
+                table.folds.pop(partition, None)
+                table.begin(partition)
+                await self.read(consumer, table, {changelog}, current)
+            elif committed is not None and committed < marker and waited_s < OFFSET_DEADLINE_S:
+                # Others have taken the partition further while this worker slept, or a coordinator that has just woken up
+                # does not know yet that another one has taken its place, and answers with what was.
+                log.warning("offset_behind_changelog", partition=partition, committed=committed, marker=marker)
+                await asyncio.sleep(RECOVERY_POLL_TIMEOUT_S)
+                committed = (await thread.run(thread.in_thread_committed({input_log}))).get(input_log, committed)
+            else:
+                break
         if not current():
             return committed
         marker = table.marker(partition)
@@ -192,20 +201,6 @@ class ChangelogRecovery(Recovery):
                 f"the group's offset to {marker} while no worker runs; to compute everything anew, delete the changelog "
                 "topic, the derived topics and the group."
             )
-        return committed
-
-    async def _ask_again(
-        self, consumer: BatchConsumer, marker: int, changelog: TP, committed: int | None, current: Go
-    ) -> int | None:
-        """Return the committed offset, asked for anew while it is behind the marker: a coordinator that has just woken up
-        does not know yet that another one has taken its place, and answers with what was."""
-        place = TP(cast(Any, consumer.handler).input_topic, changelog.partition)
-        deadline = time.monotonic() + OFFSET_DEADLINE_S
-        while current() and committed is not None and committed < marker and time.monotonic() < deadline:
-            log.warning("offset_behind_changelog", partition=place.partition, committed=committed, marker=marker)
-            await asyncio.sleep(RECOVERY_POLL_TIMEOUT_S)
-            found = await consumer.thread.run(consumer.thread.in_thread_committed({place}))
-            committed = found.get(place, committed)
         return committed
 
     async def _let_flow(self, consumer: BatchConsumer, inputs: set[TP]) -> None:

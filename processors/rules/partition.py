@@ -168,10 +168,6 @@ class Partition:
         return True
 
     def _apply(self, record: LogRecord, out: list[Emission], limit: int) -> bool:
-        if not EARLIEST_MS <= record.timestamp_ms <= LATEST_MS:
-            raise RejectedError(
-                "bad_request", f"record timestamp {record.timestamp_ms} ms lies outside the years 3 to 9988"
-            )
         try:
             decoded = decode(record.value)
         except RejectedError as error:
@@ -185,6 +181,8 @@ class Partition:
             return self._switch(record, decoded, out, limit)
         user = decoded.user
         key = self._check_key(record, decoded.tenant, user if isinstance(user, str) else user.id)
+        if not EARLIEST_MS <= record.timestamp_ms <= LATEST_MS:
+            raise _outside(record)
         plan = self._plans.get(decoded.tenant) or self.plan(decoded.tenant)
         if self._careful:
             self._careful -= 1
@@ -232,6 +230,8 @@ class Partition:
                 "forged_time",
                 f"at {shown_instant(at)} is later than the record timestamp {shown_instant(record.timestamp_ms)}",
             )
+        if not EARLIEST_MS <= record.timestamp_ms <= LATEST_MS:
+            raise _outside(record)
         if at < EARLIEST_MS:
             raise RejectedError("bad_request", "at lies before the year 3")
 
@@ -421,3 +421,8 @@ class Partition:
         self._round = []
         self._control = _decoder.decode(self._control_before)
         self._plans = {}
+
+
+def _outside(record: LogRecord) -> RejectedError:
+    """D-11."""
+    return RejectedError("bad_request", f"record timestamp {record.timestamp_ms} ms lies outside the years 3 to 9988")

@@ -240,11 +240,17 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             if progress.get(place) != self._next.get(place):
                 raise FencedError(f"progress of {batch.topic}-{span.partition} was moved by another sink")
         await self._store.announce(batches)
-        await asyncio.gather(*(self._store.insert(item.batch, item.rows) for item in work))
+        await asyncio.gather(*(self._put(item.batch, item.rows) for item in work))
         await self._store.finish(batches)
         self._next.update({(batch.topic, span.partition): span.last + 1 for batch, span in spans})
         self._report(work)
         await self._commit({_place(batch, span): (span.last + 1, "") for batch, span in spans})
+
+    async def _put(self, batch: Batch, rows: Rows) -> None:
+        """Delete what the batch erases, then insert its rows: what came after an erasure is among them."""
+        if rows.erasures:
+            await self._store.erase(rows.erasures)
+        await self._store.insert(batch, rows)
 
     async def _commit(self, offsets: Mapping[TopicPartition, tuple[int, str]]) -> None:
         try:
@@ -307,7 +313,7 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         log.info("batch_repeated", topic=batch.topic, batch=batch.text)
         rows = await read_again(self._settings, batch)
         await self._store.kill(batch, TABLES)
-        await self._store.insert(batch, rows)
+        await self._put(batch, rows)
         await self._store.finish([batch])
         self.records += rows.records
         REPEATED.inc()

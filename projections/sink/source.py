@@ -140,5 +140,5 @@ def build_rows(settings: SinkSettings, records: Iterable[ConsumerRecord]) -> Row
             if name == "type":
                 type_name = value.decode("utf-8", "replace")
                 break
-        rows.add(record.topic, record.partition, record.offset, record.timestamp, type_name, record.value)
+        rows.add(record.topic, record.partition, record.offset, record.timestamp, type_name, record.value, record.key)
     return rows

@@ -5,14 +5,15 @@ import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-import clickhouse_connect
 import msgspec
 from aiokafka import TopicPartition
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from processors.rules.catalogs import CatalogStore
 from processors.rules.settings import FoldSettings
+from projections.connection import connect
 from projections.errors import VerificationError
+from projections.refusals import with_advice
 from projections.verifier.expected import PROJECTED_TOPICS
 from projections.verifier.logs import OFFSETS_S, Logs, connected
 from projections.verifier.partition import COMPARED, PartitionCheck, Plan
@@ -104,11 +105,11 @@ class _Verification:
         if self._clickhouse_url is None:
             return None
         try:
-            return clickhouse_connect.get_client(
-                dsn=self._clickhouse_url, autogenerate_session_id=False, send_receive_timeout=ANSWER_TIMEOUT_S
-            )
+            return connect(self._clickhouse_url, autogenerate_session_id=False, send_receive_timeout=ANSWER_TIMEOUT_S)
         except ClickHouseError as error:
-            raise VerificationError(f"ClickHouse does not answer: {' '.join(str(error).split())[:300]}") from error
+            raise VerificationError(
+                with_advice(f"ClickHouse does not answer: {' '.join(str(error).split())[:300]}")
+            ) from error
 
     async def _verify(self, logs: Logs, client: "Client | None", chosen: Collection[int] | None) -> None:
         plan = await self._plan(logs)

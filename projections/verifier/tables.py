@@ -167,10 +167,24 @@ class TopicRows:
 
     def conclude(self, excused: Mapping[int, object]) -> None:
         """Everything is compared: what is missing is lost, but for records that stand in the topic twice (`excused`, by
-        offset): the sink drops the second of one batch."""
-        for offset, row in self.missing.values():
-            if offset not in excused:
+        offset), the second of which the sink drops, and for rows that merges have replaced by later ones meanwhile."""
+        missing = [one for one in self.missing.values() if one.offset not in excused]
+        replaced = self._replaced(missing) if missing else set()
+        for offset, row in missing:
+            if (row.layout.name, row.key) not in replaced:
                 self._differ("lost", row.layout, offset, row.id, user_of(row), _shown(row.layout, row.values))
+
+    def _replaced(self, missing: list[_Missing]) -> set[tuple[str, tuple[Any, ...]]]:
+        """Return table and key of those rows that have later ones, from records behind the end that is looked at."""
+        found: set[tuple[str, tuple[Any, ...]]] = set()
+        for layout in {one.row.layout.name: one.row.layout for one in missing}.values():
+            query = (
+                f"SELECT DISTINCT {sql_of(layout.columns[: layout.key])} FROM {layout.name} "
+                "WHERE src_topic = {topic:String} AND src_part = {partition:UInt32} AND src_off >= {begin:UInt64}"
+            )
+            rows = self._database.rows(query, topic=self._topic, partition=self._partition, begin=self._begin)
+            found.update((layout.name, tuple(key)) for key in rows)
+        return found
 
 
 def user_of(row: Row) -> str:
