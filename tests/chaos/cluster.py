@@ -54,12 +54,11 @@ class Broker:
 
     async def start(self) -> None:
         """Start it, or start it again; returns when it answers."""
-        for left in reversed(range(STARTS)):
-            try:
-                return await asyncio.to_thread(self.server.start)
-            except StackError:
-                if not left:
-                    raise
+        for _ in range(STARTS - 1):
+            with suppress(StackError):
+                await asyncio.to_thread(self.server.start)
+                return
+        await asyncio.to_thread(self.server.start)
 
     async def stop(self) -> None:
         """Stop it in order: it hands its leaderships over first."""
