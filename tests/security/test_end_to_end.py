@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
 import clickhouse_connect
@@ -14,37 +13,20 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from deploy.cli.support.clickhouse import ClickHouse as Database
 from deploy.cli.support.errors import CommandError
 from deploy.cli.support.kafka import partitions_of
-from deploy.embedded import ClickHouseServer, SilentProgress
 from deploy.security import acls, grants
 from processors.engine.access import UNAUTHORISED
 from processors.engine.names import Names
-from schemas.secrets import Dsn
 from schemas.topics import AWARDS, LEDGER
 from tests.e2e.command import Command, Running, processes_of, wait_until
 from tests.security.broker import SecureKafka
 from tests.security.certificates import Certificate, make_authority
-from tests.security.proxy import TlsProxy
+from tests.security.tables import DATABASE, SECRETS, ClickHouse
 
 NAMES = Names("shut")
-DATABASE = "shut"
 TOKEN = "control-token-5wXe"
 CATALOG = Path(__file__).parents[2] / "deploy" / "samples" / "catalog.yaml"
-SECRETS: dict[grants.Role, str] = {role: f"ch-of-{role}/8+Zq" for role in grants.PURPOSES}
 EVENTS = 40
 ATTEMPT_TIMEOUT_S = 60.0
-
-
-class ClickHouse(NamedTuple):
-    """A server, its https address, and who signed its certificate."""
-
-    server: ClickHouseServer
-    url: str
-    authority: Certificate
-
-    def dsn(self, role: grants.Role) -> Dsn:
-        """The address with the user of a role."""
-        user = grants.default_user(role, DATABASE)
-        return Dsn.of(self.url, user=user, password=SECRETS[role], ca_file=str(self.authority.chain))
 
 
 class Shut:
@@ -94,21 +76,6 @@ class Shut:
             running.stop()
             self.said += [running.out.read_text(), running.err.read_text()]
         self._running.clear()
-
-
-@pytest.fixture(scope="module")
-def tables(
-    tmp_path_factory: pytest.TempPathFactory, server_certificate: Certificate, authority: Certificate
-) -> Iterator[ClickHouse]:
-    """A ClickHouse with a user for every role."""
-    directory = tmp_path_factory.mktemp("clickhouse")
-    users = {role: grants.default_user(role, DATABASE) for role in grants.PURPOSES}
-    users_file = directory / "users.xml"
-    users_file.write_text(grants.users_file(DATABASE, users, SECRETS))
-    with ClickHouseServer(directory / "home", users_file=users_file, progress=SilentProgress()) as server:
-        port = int(server.url.rpartition(":")[2])
-        with TlsProxy(port, server_certificate) as proxy:
-            yield ClickHouse(server, f"https://127.0.0.1:{proxy.port}", authority)
 
 
 @pytest.fixture(scope="module")
@@ -247,21 +214,29 @@ def test_clickhouse_gives_each_user_its_own_rights(
     client.close()
 
 
-def test_a_stranger_to_clickhouse_is_told_the_setting(shut: Shut, certificates: Path) -> None:
-    for settings, text in (
-        ({"CLICKHOUSE_PASSWORD_FILE": "", "CLICKHOUSE_PASSWORD": "not-this-one-7Yt"}, "CLICKHOUSE_PASSWORD"),
-        ({"CLICKHOUSE_CA_FILE": str(make_authority(certificates, "another").chain)}, "CLICKHOUSE_CA_FILE"),
-        ({"CLICKHOUSE_CA_FILE": ""}, "CLICKHOUSE_CA_FILE"),
-    ):
-        for name, role in (("sql", "verifier"), ("migrate", "operator"), ("sink", "sink")):
-            clickhouse: grants.Role = "migrator" if name == "migrate" else "sink" if name == "sink" else "analyst"
-            command = shut.command(role, clickhouse, PLAUDIT_DEBUG="", **settings)  # type: ignore[arg-type]
-            command.environment.update(settings)
-            done = command(name, *(["SELECT 1"] if name == "sql" else []))
-            shut.said += [done.out, done.err]
-            assert done.code == 1
-            assert text in done.err, done.err
-            assert "not-this-one-7Yt" not in done.err
+@pytest.mark.parametrize(
+    ("name", "role", "clickhouse", "variable", "value"),
+    [
+        ("sql", "verifier", "analyst", "CLICKHOUSE_PASSWORD_FILE", "wrong"),
+        ("migrate", "operator", "migrator", "CLICKHOUSE_PASSWORD_FILE", "wrong"),
+        ("sink", "sink", "sink", "CLICKHOUSE_PASSWORD_FILE", "wrong"),
+        ("sql", "verifier", "analyst", "CLICKHOUSE_CA_FILE", "server_certificate"),
+        ("migrate", "operator", "migrator", "CLICKHOUSE_CA_FILE", "server_certificate"),
+        ("sink", "sink", "sink", "CLICKHOUSE_CA_FILE", ""),
+    ],
+)
+def test_a_stranger_to_clickhouse_is_told_the_setting(
+    shut: Shut, name: str, role: acls.Role, clickhouse: grants.Role, variable: str, value: str, certificates: Path
+) -> None:
+    command = shut.command(role, clickhouse, PLAUDIT_DEBUG="")
+    (shut.directory / "wrong").write_text("not-this-one-7Yt")
+    other = {"wrong": str(shut.directory / "wrong"), "server_certificate": str(make_authority(certificates, "x").chain)}
+    command.environment[variable] = other.get(value, "")
+    done = command(name, *(["SELECT 1"] if name == "sql" else []))
+    shut.said += [done.out, done.err]
+    assert done.code == 1
+    assert variable.removesuffix("_FILE") in done.err, done.err
+    assert "not-this-one-7Yt" not in done.err
 
 
 def test_a_sink_with_a_wrong_password_ends_with_the_setting(shut: Shut) -> None:
