@@ -43,7 +43,7 @@ class Shut:
         self._url, self._authority = url, authority
         self._running: list[Running] = []
 
-    def command(self, role: acls.Role, clickhouse: grants.Role | None = None, **more: str) -> Command:
+    def command(self, role: acls.Role, clickhouse: grants.Role | None = None, /, **more: str) -> Command:
         """`plaudit` as one user; passwords of ClickHouse come from files."""
         settings = {"PLAUDIT_PREFIX": NAMES.prefix, "PLAUDIT_DATABASE": DATABASE, "PLAUDIT_PARTITIONS": "2", **more}
         if clickhouse is not None:
@@ -89,16 +89,14 @@ def shut(
     shut = Shut(tmp_path_factory.mktemp("shut"), kafka, tables.url, authority)
     for role in acls.PURPOSES:
         asyncio.run(kafka.allow(role, acls.acls_of(role, NAMES, DATABASE, role)))
-    debug = {"PLAUDIT_LOG_LEVEL": "debug"}
     token_file = shut.directory / "token.secret"
     token_file.write_text(TOKEN)
-    with_token = {"PLAUDIT_CONTROL_TOKEN_FILE": str(token_file)}
     shut.carry_out(shut.command("operator"), "topics", "create")
     shut.carry_out(shut.command("operator", "migrator"), "migrate")
-    shut.carry_out(shut.command("publisher", **with_token), "catalog", "publish", CATALOG)
+    shut.carry_out(shut.command("publisher", PLAUDIT_CONTROL_TOKEN_FILE=str(token_file)), "catalog", "publish", CATALOG)
     try:
-        shut.start("worker", shut.command("worker", PLAUDIT_CONTROL_TOKEN=TOKEN, **debug), "worker")
-        shut.start("sink", shut.command("sink", "sink", **debug), "sink")
+        shut.start("worker", shut.command("worker", PLAUDIT_CONTROL_TOKEN=TOKEN, PLAUDIT_LOG_LEVEL="debug"), "worker")
+        shut.start("sink", shut.command("sink", "sink", PLAUDIT_LOG_LEVEL="debug"), "sink")
         lines = "\n".join(json.dumps({"metric": "commits", "user": f"u{n % 7}", "value": 1}) for n in range(EVENTS))
         shut.carry_out(shut.command("producer"), "publish", "-", stdin=lines)
         reader = shut.command("verifier", "analyst")
