@@ -24,7 +24,7 @@ PURPOSES: Final[Mapping[Role, str]] = {
     "publisher": "plaudit catalog: publishes catalog versions",
     "subscriber": "reads derived events; its groups begin with its user name",
     "verifier": "plaudit verify, replay --from-topic, why, dump: reads everything, writes nothing",
-    "operator": "plaudit topics, tick, freeze, streak, rejected, status: creates topics, writes requests and ticks",
+    "operator": "plaudit topics, tick, freeze, streak, erase, rejected, status: creates topics, writes requests and ticks",
 }
 
 

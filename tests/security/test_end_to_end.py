@@ -179,9 +179,16 @@ def test_a_control_record_without_the_token_is_refused(shut: Shut) -> None:
     wait_until(lambda: shut.carry_out(reader, "sql", query).split()[-1] == "2", "both partitions refuse it", 60)
 
 
+def test_an_operator_erases_a_user_and_the_sink_may_delete_the_rows(shut: Shut) -> None:
+    shut.carry_out(shut.command("operator"), "erase", "u6", "--yes")
+    query = "SELECT countIf(user_id = 'u6') FROM metric_events"
+    reader = shut.command("verifier", "verifier")
+    wait_until(lambda: shut.carry_out(reader, "sql", query).split()[-1] == "0", "the rows of the user are gone", 60)
+
+
 QUERIES = [
     ("sink", "SELECT count() FROM users", "SELECT"),
-    ("sink", "ALTER TABLE users_log DELETE WHERE 1", "ALTER DELETE"),
+    ("sink", "ALTER TABLE sink_progress DELETE WHERE 1", "ALTER DELETE"),
     ("sink", "DROP TABLE users_log", "DROP TABLE"),
     ("sink", "SELECT name FROM system.users", "system.users"),
     ("analyst", "INSERT INTO users_log (user_id) VALUES ('x')", "INSERT"),

@@ -12,6 +12,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import DescribeAclsRequest
 
+from deploy.cli.main import run
 from deploy.embedded.jars import provide_jars
 from deploy.embedded.java import find_java
 from deploy.embedded.paths import cache_dir
@@ -134,7 +135,8 @@ def test_the_sql_is_what_clickhouse_reads(tables: ClickHouse, tmp_path: Path) ->
         (["users-file"], "--password-file"),
     ],
 )
-def test_wrong_use_is_told(tmp_path: Path, arguments: list[str], said: str) -> None:
-    done = Command(tmp_path / "home")("security", *arguments)
-    assert (done.code, done.out) == (2, "")
-    assert said in done.err
+def test_wrong_use_is_told(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["security", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err

@@ -59,7 +59,6 @@ def test_the_mechanism_does_not_send_the_password_unless_told_to() -> None:
         ({**SASL, "KAFKA_KEY_FILE": __file__}, "KAFKA_KEY_FILE", "KAFKA_CERTIFICATE_FILE"),
         ({**SASL, "KAFKA_PASSWORD_FILE": __file__}, "KAFKA_PASSWORD_FILE", "KAFKA_PASSWORD is set too"),
         ({**SASL, "KAFKA_PASSWORD": "", "KAFKA_PASSWORD_FILE": "/dev/null"}, "KAFKA_PASSWORD_FILE", "empty"),
-        ({"CLICKHOUSE_USER": "sink"}, "CLICKHOUSE_USER", "CLICKHOUSE_URL is not set"),
         ({"CLICKHOUSE_URL": "http://c:8123", "CLICKHOUSE_CA_FILE": __file__}, "CLICKHOUSE_CA_FILE", "https://"),
         ({"CLICKHOUSE_URL": "http://a:pw-one@c", "CLICKHOUSE_USER": "b"}, "CLICKHOUSE_USER='b'", "another user"),
         ({"CLICKHOUSE_URL": "http://a:pw-one@c", "CLICKHOUSE_PASSWORD": "pw-two"}, "CLICKHOUSE_PASSWORD", "another"),
