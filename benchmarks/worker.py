@@ -48,7 +48,7 @@ def _measure(bench: Bench) -> Outcome:
     targets, events = asyncio.run(_preload(bench))
     port = choose_ports(("metrics",), bench.home / "metrics-port.json", {})["metrics"]
     tell("worker: starting")
-    variant, tree = _tree()
+    variant, tree = compiled_tree()
     with bench.child("worker", "worker", "--no-clock", PLAUDIT_METRICS_PORT=str(port), PYTHONPATH=tree) as worker:
         pid = worker.process.pid
         began = moment_s(wait_for_event(worker, "recovered"))
@@ -75,7 +75,7 @@ def _measure(bench: Bench) -> Outcome:
     return Outcome({"worker_events_per_s": per_second(events, seconds), "peak_rss_mb": peak}, details)
 
 
-def _tree() -> tuple[str, str]:
+def compiled_tree() -> tuple[str, str]:
     """Return what the worker runs from: with the rules compiled, as the image does, where that is possible."""
     if compiled.obstacle() is None:
         return "compiled", str(compiled.make())

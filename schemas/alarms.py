@@ -20,6 +20,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
         severity: critical: numbers are late or wrong now; warning: they will be.
         says: what is the matter; `{{ $value }}` and `{{ $labels.x }}` are filled in by Prometheus.
         do: what to do about it.
+        status: whether `plaudit status` checks it too.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity
     says: str
     do: str
+    status: bool = False
 
     @property
     def expression(self) -> str:
@@ -52,6 +54,7 @@ NO_WORKER: Final = Alarm(
     severity="critical",
     says="No worker answers: nothing is applied.",
     do="Start one (`plaudit worker`); its log says why the last one ended.",
+    status=True,
 )
 PARTITIONS_UNOWNED: Final = Alarm(
     name="PlauditPartitionsUnowned",
@@ -61,6 +64,7 @@ PARTITIONS_UNOWNED: Final = Alarm(
     severity="critical",
     says="{{ $value }} partitions of the input log are not worked on.",
     do="`plaudit status` shows who has which. A worker that recovers for long reads a large changelog or waits for Kafka.",
+    status=True,
 )
 LAG: Final = Alarm(
     name="PlauditInputLag",
@@ -70,6 +74,7 @@ LAG: Final = Alarm(
     severity="warning",
     says="Partition {{ $labels.partition }} is {{ $value }} s behind.",
     do="If rounds go on, there is more to do than one worker can: start more. If they do not, see its log and /healthz.",
+    status=True,
 )
 TICK_AGE: Final = Alarm(
     name="PlauditClockStands",
@@ -79,6 +84,7 @@ TICK_AGE: Final = Alarm(
     severity="critical",
     says="Partition {{ $labels.partition }} has seen no tick for {{ $value }} s: streaks, freezes and time triggers wait.",
     do="A worker runs with --no-clock, or none has partition 0. The next tick makes up for all that was missed.",
+    status=True,
 )
 CLOCK_LEADERS: Final = Alarm(
     name="PlauditTwoClocks",
@@ -152,6 +158,7 @@ NO_SINK: Final = Alarm(
     severity="critical",
     says="No sink answers: the tables stand still.",
     do="Start one (`plaudit sink`). The topics keep what it has not written.",
+    status=True,
 )
 SINK_LAG: Final = Alarm(
     name="PlauditSinkLag",
@@ -161,6 +168,7 @@ SINK_LAG: Final = Alarm(
     severity="warning",
     says="ClickHouse is {{ $value }} s behind {{ $labels.topic }}.",
     do="See plaudit_sink_retries_total: if it grows, ClickHouse is away; else start a second sink.",
+    status=True,
 )
 SINK_DELAY: Final = Alarm(
     name="PlauditSinkDelay",

@@ -299,6 +299,12 @@ class FreezesChanged(_Object, frozen=True, kw_only=True):
     balance: int
 
 
+class UserErased(_Object, frozen=True, kw_only=True):
+    """`user.erased`: what logical topic `topic` holds of the user before this record no longer counts (X30)."""
+
+    topic: str
+
+
 DATA_OF_TYPE: dict[str, type[msgspec.Struct]] = {
     "achievement.completed": AchievementCompleted,
     "achievement.backdated": AchievementBackdated,
@@ -323,6 +329,7 @@ DATA_OF_TYPE: dict[str, type[msgspec.Struct]] = {
     "streak.restored": StreakRestored,
     "streak.freezes_changed": FreezesChanged,
     "user.upserted": UserUpserted,
+    "user.erased": UserErased,
 }
 """The Struct of `data` of every derived type."""
 

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from schemas.topics import REJECTED
+
 
 class Emission(msgspec.Struct, frozen=True, gc=False):
     """One record to publish.
@@ -19,6 +21,11 @@ class Emission(msgspec.Struct, frozen=True, gc=False):
     value: bytes
     type: str = ""
     id: str = ""
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether it tells of a refused record (X11); the topic holds markers of erasures too (X30)."""
+        return self.topic == REJECTED and not self.type
 
 
 class Measures(msgspec.Struct, frozen=True, kw_only=True):

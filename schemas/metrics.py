@@ -164,7 +164,7 @@ LAG_SECONDS: Final = _gauge(
     "seconds",
     _WORKER,
     "For how long the oldest record that is not applied has been on the log; 0 if there is none",
-    "Measured as below, not by the record's own timestamp: history may be decades old.",
+    "Not by the record's own timestamp (see above): history may be decades old.",
     "partition",
 )
 
@@ -184,7 +184,7 @@ REMEMBERED_IDS: Final = _gauge(
     "ids",
     _WORKER,
     "Event ids and idempotency keys remembered",
-    "Of users who were seen since the partition was recovered; at most 65,536 of each kind per user (C32).",
+    "Read in a recovery they are counted in chunks of 64, so somewhat too many. At most 65,536 of each kind per user (C32).",
     "partition",
 )
 TIMERS: Final = _gauge(
@@ -234,7 +234,7 @@ SINK_LAG_SECONDS: Final = _gauge(
     "seconds",
     _SINK,
     "For how long the oldest of them has been on its topic; 0 if there is none",
-    "Measured as below.",
+    "See above.",
     "topic",
 )
 SINK_DELAY: Final = _histogram(
@@ -298,7 +298,7 @@ TABLE_NEWEST: Final = _gauge(
     "plaudit_table_newest_timestamp_seconds",
     "seconds since 1970",
     _SINK,
-    "Append time of the newest derived record in a table",
+    "Append time of the newest derived record in the last batch with rows for a table",
     "Of what this sink wrote since its start.",
     "table",
 )

@@ -48,6 +48,12 @@ TOPIC_OF_TYPE: Final = {
 }
 """Logical topic of every derived type that users' records cause."""
 
+ERASED: Final = "user.erased"
+"""Derived type that tells of an erasure, once in each of ERASED_TOPICS (X30)."""
+
+ERASED_TOPICS: Final = (AWARDS, LEVELS, ACHIEVEMENTS, STREAKS, MESSAGES, LEDGER, REJECTED)
+"""Logical topics that hold something of users, in the order of emission. On `outcomes` the erasure's own outcome tells."""
+
 DEFAULT_PREFIX: Final = "plaudit"
 DEFAULT_PARTITIONS: Final = 8
 

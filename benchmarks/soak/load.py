@@ -6,7 +6,7 @@ from typing import Any, Final
 
 SEED: Final = 1
 
-IMPORTERS: Final = 4
+IMPORTERS: Final = 2
 """Users whose events all have ids, so that what is remembered of ids reaches its bound and rolls on."""
 
 IMPORTED: Final = 0.1

@@ -95,7 +95,7 @@ def summary(samples: Sequence[Sample], warm_up: int) -> str:
     sent = kept[-1].events - kept[0].events
     loads = [sample.load for sample in kept]
     heaps = [sample.heap * 1024 / 1e6 for sample in kept if sample.heap is not None]
-    heap = f" Java's heap: {min(heaps):.0f} to {max(heaps):.0f} MB used." if heaps else ""
+    heap = f" Alive on Java's heap: {min(heaps):.0f} to {max(heaps):.0f} MB." if heaps else ""
     return (
         f"{last.events:,} events in {span_h:.2f} h. Warm-up: the first {warm_up:,}. After it {sent:,} events in "
         f"{kept_h:.2f} h, {sent / kept_h / 3600:,.0f} a second; {len(kept)} samples; load of the machine "

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import socket
-import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Final
 import msgspec
 
 _ATTACH_WAIT_S: Final = 2.0
-_ATTACH_TIMEOUT_S: Final = 5.0
+_ATTACH_TIMEOUT_S: Final = 30.0
 _HEAP: Final = re.compile(r"(?:def new generation|tenured generation|DefNew|Tenured)\s+total (\d+)K, used (\d+)K")
 
 
@@ -27,7 +26,7 @@ class Sample(msgspec.Struct, frozen=True):
         sink_lag: records on the derived topics that the sink has not written.
         rss: resident memory, by process.
         anon: the part of it that is no file's.
-        heap: what is used of Java's heap; None = not asked.
+        heap: what is alive on Java's heap, asked after a full collection now and then; None = not asked yet.
         disk: bytes of all files of the run.
         load: average of the machine over a minute.
     """
@@ -60,21 +59,26 @@ def memory(pids: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def heap_of(pid: int) -> int | None:
-    """Return how much of the heap a Java process uses, KiB, asked as `jcmd PID GC.heap_info` does; None if it does not
-    answer."""
-    path = Path(f"/tmp/.java_pid{pid}")
+    """Let a Java process collect its garbage, and return how much of its heap is used then, KiB, asked as jcmd does; None
+    if it does not answer."""
     try:
-        if not path.exists():
-            _wake_listener(pid, path)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one:
-            one.settimeout(_ATTACH_TIMEOUT_S)
-            one.connect(str(path))
-            one.sendall(b"\0".join([b"1", b"jcmd", b"GC.heap_info", b"", b"", b""]))
-            answer = b"".join(iter(lambda: one.recv(65_536), b""))
-    except (OSError, struct.error):
+        _ask(pid, b"GC.run")
+        answer = _ask(pid, b"GC.heap_info")
+    except OSError:
         return None
     used = [int(match[2]) for match in _HEAP.finditer(answer.decode("utf-8", "replace"))]
     return sum(used) if used else None
+
+
+def _ask(pid: int, command: bytes) -> bytes:
+    path = Path(f"/tmp/.java_pid{pid}")
+    if not path.exists():
+        _wake_listener(pid, path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one:
+        one.settimeout(_ATTACH_TIMEOUT_S)
+        one.connect(str(path))
+        one.sendall(b"\0".join([b"1", b"jcmd", command, b"", b"", b""]))
+        return b"".join(iter(lambda: one.recv(65_536), b""))
 
 
 def _wake_listener(pid: int, path: Path) -> None:

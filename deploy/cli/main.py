@@ -15,10 +15,12 @@ DEBUG_VARIABLE: Final = "PLAUDIT_DEBUG"
 COMMANDS: Final = {
     "run": ("run", "Everything in one go over the sample: results in a minute."),
     "up": ("up", "The same, then stay up until Ctrl-C."),
+    "status": ("status", "Show how an installation is: lag, partitions, tables, alarms."),
     "publish": ("publish", "Publish records (JSON lines) to the input log."),
     "freeze": ("freeze", "Grant a streak freeze."),
     "streak": ("streak", "Pause, unpause, restore, reset a user's streak."),
     "preferences": ("preferences", "Change a user's preferences."),
+    "erase": ("erase", "Erase all that is known of a user."),
     "import-git": ("import_git", "Turn a git history into metric events."),
     "tail": ("tail", "Show derived events as they come."),
     "rejected": ("rejected", "List refused records, show them, write them again, put them away."),
@@ -36,6 +38,7 @@ COMMANDS: Final = {
     "sink": ("sink", "Run a sink: derived events to ClickHouse."),
     "topics": ("topics", "Create and describe the topics."),
     "migrate": ("migrate", "Bring ClickHouse to the present schema."),
+    "security": ("security", "Write the rights of users on Kafka and in ClickHouse."),
     "schemas": ("schemas", "Export the JSON Schemas of all public forms."),
 }
 """Name of each subcommand, its module in this package, and its short help. `plaudit --help` imports none of them."""
@@ -118,6 +121,7 @@ Security of the servers (docs/security.md):
   CLICKHOUSE_CA_FILE         PEM file of the authority that signed the server's certificate; unset: the system's
 Of the embedded servers:
   PLAUDIT_KAFKA_PORT, PLAUDIT_CLICKHOUSE_PORT    fixed ports; unset: those of the last run, or free ones
+  PLAUDIT_CLICKHOUSE_USERS_FILE                  further users (plaudit security users-file)
   PLAUDIT_CACHE              directory of fetched files (~/.cache/plaudit)
   PLAUDIT_MAVEN_MIRROR       where Kafka is fetched from
 

@@ -15,6 +15,7 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
     UnsupportedSaslMechanismError,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 
 from schemas.brokers import ENCRYPTED, SASL, Brokers
 
@@ -53,10 +54,10 @@ async def refusal(brokers: Brokers) -> str | None:
 
 async def _ask(brokers: Brokers, host: str, port: int) -> str | None:
     """Return the reason of a broker; empty: it takes this client; None: it does not answer at all."""
-    options = brokers.client()
+    options = brokers.client() | {"request_timeout_ms": _PROBE_TIMEOUT_MS}
     del options["bootstrap_servers"]
     try:
-        connection = await create_conn(host, port, request_timeout_ms=_PROBE_TIMEOUT_MS, **options)
+        connection = await create_conn(host, port, **options)
     except ssl.SSLCertVerificationError as error:
         known = f"KAFKA_CA_FILE={brokers.ca_file!r} does not fit" if brokers.ca_file else "KAFKA_CA_FILE is not set"
         return (
@@ -75,7 +76,15 @@ async def _ask(brokers: Brokers, host: str, port: int) -> str | None:
         return await _of_silence(brokers, host, port)
     except OSError:
         return None
-    connection.close()
+    try:
+        await connection.send(MetadataRequest([]))
+    except (KafkaError, TimeoutError):
+        if brokers.protocol in SASL:
+            return None
+        secure = "SASL_SSL" if brokers.protocol in ENCRYPTED else "SASL_PLAINTEXT"
+        return f"{host}:{port} wants a user; set KAFKA_SECURITY_PROTOCOL={secure} instead of {brokers.protocol}"
+    finally:
+        connection.close()
     return ""
 
 
@@ -96,18 +105,17 @@ async def _of_silence(brokers: Brokers, host: str, port: int) -> str | None:
     if brokers.protocol in ENCRYPTED:
         if not brokers.certificate_file:
             return f"{host}:{port} ends the connection; if it wants a certificate, set KAFKA_CERTIFICATE_FILE"
-        return None
+        known = f"KAFKA_CERTIFICATE_FILE={brokers.certificate_file!r}"
+        return f"{host}:{port} ends the connection; does it trust the authority that signed {known}?"
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent: does it speak TLS at all?
     try:
         async with asyncio.timeout(_PROBE_TIMEOUT_MS / 1000):
             _, writer = await asyncio.open_connection(host, port, ssl=context)
     except (OSError, TimeoutError):
-        if brokers.protocol in SASL:
-            return None
-        return f"{host}:{port} ends the connection; if it wants a user, set KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT"
+        return None
     writer.close()
-    secure = "SASL_SSL or SSL" if brokers.protocol not in SASL else "SASL_SSL"
+    secure = "SASL_SSL (or SSL)" if brokers.protocol not in SASL else "SASL_SSL"
     return f"{host}:{port} speaks TLS; set KAFKA_SECURITY_PROTOCOL={secure} instead of {brokers.protocol}"
 
 

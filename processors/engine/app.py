@@ -24,7 +24,7 @@ from processors.engine.round import Limits, RoundRunner
 from processors.engine.table import EngineTables, MakeFold, StateTable
 from processors.engine.topics import check_topics
 from processors.engine.worker import RoundWorker
-from schemas.brokers import Brokers
+from schemas.brokers import REQUEST_TIMEOUT_MS, Brokers
 from schemas.operations import GRACE_S
 
 log = structlog.get_logger(__name__)
@@ -44,7 +44,9 @@ START_PATIENCE_S: Final = 60.0
 """How long a worker that starts waits for brokers that do not answer. Then it ends, and says so: the address may be wrong.
 A worker that has begun waits without end."""
 
-REBALANCE_TIMEOUT_S: Final = 30.0
+REBALANCE_TIMEOUT_S: Final = 15.0
+"""How long a rebalance waits for members that end their rounds. Below the time-out of requests, since those to join wait
+as long."""
 
 QUIESCE_SHARE: Final = 0.6
 """Part of the grace period that the round in hand gets to end; the rest is for leaving the group and letting go."""
@@ -181,6 +183,7 @@ def _build_app(options: EngineOptions) -> faust.App:
         consumer_group_instance_id=options.instance,
         broker_session_timeout=options.session_s,
         broker_heartbeat_interval=options.session_s / HEARTBEATS_PER_SESSION,
+        broker_request_timeout=REQUEST_TIMEOUT_MS / 1000,
         broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
         broker_check_crcs=False,
         consumer_auto_offset_reset="earliest",

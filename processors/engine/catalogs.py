@@ -40,8 +40,8 @@ class KafkaCatalogs:
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )
-        await consumer.start()
         try:
+            await consumer.start()
             consumer.assign([tp])
             if self._position is None:
                 await consumer.seek_to_beginning(tp)
@@ -88,7 +88,7 @@ async def publish_catalog(
     """
     producer = AIOKafkaProducer(
         **brokers.client(),
-        transactional_id=f"{names.prefix}-publisher",
+        transactional_id=names.publisher,
         acks="all",
         max_request_size=MAX_TOPIC_RECORD_BYTES,
     )

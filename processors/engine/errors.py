@@ -17,6 +17,7 @@ class AbortableError(EngineError):
     def __init__(self, step: str, cause: BaseException) -> None:
         super().__init__(f"the transaction failed at {step}: {cause!r}")
         self.step = step
+        self.cause = cause
 
 
 class FencedError(EngineError):

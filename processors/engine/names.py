@@ -30,6 +30,11 @@ class Names(msgspec.Struct, frozen=True):
         """The state changelog."""
         return state_changelog(self.prefix)
 
+    @property
+    def publisher(self) -> str:
+        """Transactional id of whoever publishes catalogs: of two at once the later ends the earlier."""
+        return f"{self.prefix}-publisher"
+
     def output(self, logical: str) -> str:
         """Topic of an emission."""
         return full_name(logical, self.prefix)

@@ -25,6 +25,9 @@ log = structlog.get_logger(__name__)
 MARKER_DEADLINE_S: Final = 30.0
 """How long a changelog whose offset marker is behind the committed offset is read on; more than a transaction lasts."""
 
+OFFSET_DEADLINE_S: Final = 5.0
+"""How long a committed offset that is behind its offset marker is asked for again."""
+
 STALL_LOG_S: Final = 10.0
 RETRY_S: Final = 1.0
 
@@ -166,14 +169,24 @@ class ChangelogRecovery(Recovery):
         StartupError if they cannot be brought to agree.
         """
         partition = changelog.partition
-        deadline = time.monotonic() + MARKER_DEADLINE_S
-        while current() and table.marker(partition) < (committed or 0) and time.monotonic() < deadline:
-            marker = table.marker(partition)
-            log.warning("changelog_behind_offset", partition=partition, committed=committed, marker=marker)
-            await asyncio.sleep(RECOVERY_POLL_TIMEOUT_S)
-            table.folds.pop(partition, None)
-            table.begin(partition)
-            await self.read(consumer, table, {changelog}, current)
+        input_log = TP(cast(Any, consumer.handler).input_topic, partition)
+        thread, began = consumer.thread, time.monotonic()
+        while current():
+            marker, waited_s = table.marker(partition), time.monotonic() - began
+            if marker < (committed or 0) and waited_s < MARKER_DEADLINE_S:
+                log.warning("changelog_behind_offset", partition=partition, committed=committed, marker=marker)
+                await asyncio.sleep(RECOVERY_POLL_TIMEOUT_S)
+                table.folds.pop(partition, None)
+                table.begin(partition)
+                await self.read(consumer, table, {changelog}, current)
+            elif committed is not None and committed < marker and waited_s < OFFSET_DEADLINE_S:
+                # Others have taken the partition further while this worker slept, or a coordinator that has just woken up
+                # does not know yet that another one has taken its place, and answers with what was.
+                log.warning("offset_behind_changelog", partition=partition, committed=committed, marker=marker)
+                await asyncio.sleep(RECOVERY_POLL_TIMEOUT_S)
+                committed = (await thread.run(thread.in_thread_committed({input_log}))).get(input_log, committed)
+            else:
+                break
         if not current():
             return committed
         marker = table.marker(partition)

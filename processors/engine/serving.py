@@ -5,6 +5,7 @@ failed. Nothing here may wait for what it reports on.
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -84,9 +85,7 @@ async def serving(host: str, port: int, watched: Watched) -> AsyncIterator[None]
     if not port:
         yield
         return
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each counter that tells its birth, which the process's start does already
-    collector = _Gauges(watched)
-    REGISTRY.register(collector)
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # series that tell each counter's birth
     app = web.Application()
     app.router.add_get("/metrics", make_aiohttp_handler())
     app.router.add_get("/healthz", _answer(watched, _live(watched)))
@@ -97,15 +96,20 @@ async def serving(host: str, port: int, watched: Watched) -> AsyncIterator[None]
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
             raise EngineError(
-                f"PLAUDIT_METRICS_PORT={port} cannot be used on {host} ({error.strerror or error}); free that port, or set "
-                "the variable, or PLAUDIT_METRICS_HOST, to another"
+                f"PLAUDIT_METRICS_PORT={port} cannot be used on {host} ({reason}); free that port, or set the variable, or "
+                "PLAUDIT_METRICS_HOST, to another"
             ) from error
         log.info("serving", host=host, port=port, paths=["/metrics", "/healthz", "/readyz"])
-        yield
+        collector = _Gauges(watched)
+        REGISTRY.register(collector)
+        try:
+            yield
+        finally:
+            REGISTRY.unregister(collector)
     finally:
         await runner.cleanup()
-        REGISTRY.unregister(collector)
 
 
 def build_info(process: str, instance: str, compiled: bool) -> GaugeMetricFamily:

@@ -36,6 +36,9 @@ log = structlog.get_logger(__name__)
 
 DEFAULT_REPLICATION: Final = 1
 
+SAFE_REPLICAS: Final = 2
+"""Replicas that must have a record before it is acknowledged, where there are more."""
+
 CREATE_TIMEOUT_S: Final = 30.0
 RETRY_S: Final = 1.0
 TOPIC_ALREADY_EXISTS: Final = 36
@@ -100,7 +103,12 @@ async def create_topics(
             return []
         response = await admin.create_topics(
             [
-                NewTopic(spec.name, spec.partitions or partitions, replication, topic_configs=spec.config)
+                NewTopic(
+                    spec.name,
+                    spec.partitions or partitions,
+                    replication,
+                    topic_configs={**spec.config, **durability(replication)},
+                )
                 for spec in missing
             ]
         )
@@ -110,6 +118,12 @@ async def create_topics(
                 raise StartupError(f"the topic {name} cannot be created: {reason}")
         await _wait_for(admin, {spec.name for spec in missing})
         return [spec.name for spec in missing]
+
+
+def durability(replication: int) -> dict[str, str]:
+    """Return the settings of topics with so many replicas. Kafka's own acknowledge what only one of three brokers has,
+    and lose it with that broker (D-68)."""
+    return {"min.insync.replicas": str(SAFE_REPLICAS)} if replication > SAFE_REPLICAS else {}
 
 
 async def describe_topics(brokers: Brokers, names: Names) -> list[TopicState]:

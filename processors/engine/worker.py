@@ -6,6 +6,7 @@ from collections import deque
 from typing import Final
 
 import structlog
+from aiokafka.errors import KafkaError
 
 from processors.engine.consumer import BatchConsumer, BatchHandler, Go, PollMore, Records
 from processors.engine.errors import AbortableError, FencedError, RetriableError, RoundFailedError, StartupError
@@ -21,7 +22,7 @@ from schemas.records import LogRecord
 log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS: Final = 10
-"""Times the same round may fail before the worker stops."""
+"""Times the same round may fail before the worker stops, if it is not the brokers that do not answer (D-70)."""
 
 BACKOFF_S: Final = 0.05
 BACKOFF_MAX_S: Final = 2.0
@@ -104,6 +105,8 @@ class RoundWorker(BatchHandler):
             except AbortableError as error:
                 attempts, done = (attempts + 1, done) if batch.rounds == done else (1, batch.rounds)
                 log.warning("round_aborted", step=error.step, error=str(error), attempt=attempts)
+                if is_outage(error.cause):
+                    attempts = min(attempts, MAX_ATTEMPTS - 1)
                 if attempts >= MAX_ATTEMPTS:
                     raise RoundFailedError(f"the same round failed {attempts} times; the last time, {error}") from error
                 await asyncio.sleep(min(BACKOFF_S * 2**attempts, BACKOFF_MAX_S))
@@ -136,6 +139,11 @@ class RoundWorker(BatchHandler):
                 f"this worker lost its membership {MAX_FENCES} times within {seconds:.0f} s: another worker has the same "
                 "instance name. Give every worker a PLAUDIT_INSTANCE of its own."
             )
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether brokers, or replicas, are away: then the round is run again until they are back, however long."""
+    return isinstance(error, TimeoutError) or (isinstance(error, KafkaError) and error.retriable)
 
 
 def by_partition(records: Records) -> dict[int, list[LogRecord]]:

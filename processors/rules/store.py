@@ -2,20 +2,21 @@
 
 import heapq
 from bisect import bisect_left, bisect_right
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from processors.rules import timers
-from processors.rules.memory import EVENT_IDS, IDEMPOTENCY_KEYS, Mark, Memory
+from processors.rules.memory import ID_KINDS, Mark, Memory, parse_chunk_key
 from processors.rules.tallies import Tallies
 from processors.rules.upcasts import MARK, present_json
 from processors.rules.user import User
 from schemas.state import Row, UserState
 
 USER_PREFIX: Final = b"u"
-"""First byte of the changelog key of a user's state; ids have EVENT_IDS or IDEMPOTENCY_KEYS and a chunk number."""
+"""First byte of the changelog key of a user's state; ids have keys of their own (memory.chunk_key)."""
 
 HISTORY_PREFIX: Final = b"h"
 """First byte of the changelog key of a user's settled rows: they grow, and change only at settlements."""
@@ -30,8 +31,10 @@ AT_ONCE: Final = -(2**63)
 MOST_COUNTED: Final = 10_000
 """Overdue users beyond which nobody counts on."""
 
+DECODED_USERS: Final = 20_000
+"""Users of a partition that are kept decoded, those changed last; of others only what the changelog has is in memory."""
+
 _HEAP_SLACK: Final = 1_000
-_CHUNK_NUMBER_BYTES: Final = 4
 _DUE_BYTES: Final = 8
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -141,6 +144,20 @@ def _size(entry: _Entry) -> int:
     return size
 
 
+class _Erased:
+    """What the changelog has of a user whom the round in hand erased; a new one may have come since."""
+
+    __slots__ = ("entry", "memory")
+
+    def __init__(self, entry: _Entry | None, memory: Memory | None) -> None:
+        self.entry = entry
+        self.memory = memory
+
+    @property
+    def annexes(self) -> _Stored:
+        return _NO_ANNEXES if self.entry is None else self.entry.annexes
+
+
 class Savepoint:
     """All that is known of a user in the midst of a round, for `UserStore.restore`. No `saved`: the user is not there."""
 
@@ -166,8 +183,10 @@ class Savepoint:
 class UserStore:
     """All users of a partition by record key. What a round touches is written once, or put back as it was."""
 
-    def __init__(self, remembered_ids: int) -> None:
+    def __init__(self, remembered_ids: int, decoded_users: int = DECODED_USERS) -> None:
         self._remembered_ids = remembered_ids
+        self._most_decoded = decoded_users
+        self._decoded: OrderedDict[bytes, None] = OrderedDict()  # may be decoded; used last comes last
         self._entries: dict[bytes, _Entry] = {}
         self._memories: dict[bytes, Memory] = {}
         self._heap: list[
@@ -175,6 +194,7 @@ class UserStore:
         ] = []  # (due, key); entries that no longer match a user's due are passed over
         self._touched: dict[bytes, bytes | None] = {}  # key -> stored form before the round
         self._stale: dict[bytes, None] = {}  # touched since the timers were last brought up to date
+        self._erased: dict[bytes, _Erased] = {}  # by the round
         self._aside: list[tuple[int, bytes]] = []  # due, and to be passed over by the record in hand
         self._sorted: list[bytes] | None = None  # all keys, until users come or go
         self._prepared: dict[bytes, bytes] = {}
@@ -204,13 +224,15 @@ class UserStore:
             else:
                 waiting = self._waiting.get(key[1:], _NO_ANNEXES)
                 self._waiting[key[1:]] = _with(waiting, _PLACES[kind], value)
-        elif kind in (EVENT_IDS, IDEMPOTENCY_KEYS):
-            chunk = int.from_bytes(key[1 : 1 + _CHUNK_NUMBER_BYTES])
-            self.remembered += self.memory(key[1 + _CHUNK_NUMBER_BYTES :]).of(kind).load(chunk, value)
+        elif kind in ID_KINDS:
+            chunk, user_key = parse_chunk_key(key)
+            if value is not None or user_key in self._memories:
+                self.remembered += self.memory(user_key).of(kind).load(chunk, value)
 
     def loaded(self) -> None:
         """Recovery has ended: rebuild the timers."""
         self._waiting = {}
+        self._memories = {key: memory for key, memory in self._memories.items() if memory.counted}
         self.stored_bytes = sum([_size(entry) for entry in self._entries.values()])
         self._sorted = None
         self._heap = [(entry.due, key) for key, entry in self._entries.items() if entry.due != NEVER]
@@ -226,6 +248,7 @@ class UserStore:
         if entry.user is None:
             assert entry.stored is not None
             entry.user = User(key, _decoder.decode(present_json(entry.stored[_DUE_BYTES:])))
+            self._decoded[key] = None
             for annex, stored in zip(_ANNEXES, entry.annexes, strict=True):
                 if stored is not None:
                     annex.decode(entry.user, stored)
@@ -293,6 +316,22 @@ class UserStore:
         user.tallies = None if saved.tallies is None else Tallies(saved.tallies)
         if user.tallies is not None:
             user.tallies.changed = saved.tallies_changed
+
+    def has(self, key: bytes) -> bool:
+        """Tell whether there is a user; nothing of it is decoded."""
+        return key in self._entries
+
+    def erase(self, key: bytes) -> None:
+        """Remove a user, if there is one, and all that is remembered (X29)."""
+        entry, memory = self._entries.pop(key, None), self._memories.pop(key, None)
+        self._sorted = None
+        self._stale.pop(key, None)
+        if key in self._erased or (entry is None and memory is None):
+            return
+        if memory is not None:
+            memory.rollback()
+        self._erased[key] = _Erased(entry, memory)
+        self._touched.setdefault(key, None if entry is None else entry.stored)
 
     def touch(self, key: bytes) -> None:
         """Note that the round changes the user."""
@@ -436,23 +475,43 @@ class UserStore:
         records: list[tuple[bytes, bytes | None]] = []
         self._prepared, self._prepared_annexes = {}, {}
         for key in self._touched:
-            entry = self._entries[key]
-            assert entry.user is not None
-            stored = entry.due.to_bytes(_DUE_BYTES, signed=True) + MARK + _encode(entry.user.state)
-            self._prepared[key] = stored
-            records.append((USER_PREFIX + key, stored))
-            for place, annex in enumerate(_ANNEXES):
-                if annex.changed(entry.user):
-                    value = annex.encode(entry.user)
-                    annexes = self._prepared_annexes.get(key, entry.annexes)
-                    self._prepared_annexes[key] = _with(annexes, place, value)
-                    records.append((annex.prefix + key, value))
-            memory = self._memories.get(key)
-            if memory is not None:
-                for kind in (EVENT_IDS, IDEMPOTENCY_KEYS):
-                    for chunk, ids in memory.of(kind).changes():
-                        records.append((kind + chunk.to_bytes(_CHUNK_NUMBER_BYTES) + key, ids))
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._write(key, entry, records)
+            if key in self._erased:
+                self._clear(key, entry, records)
+            elif key in self._memories:
+                records += self._memories[key].changes(key)
         return records
+
+    def _write(self, key: bytes, entry: _Entry, records: list[tuple[bytes, bytes | None]]) -> None:
+        """Add a touched user's state, and the annexes that changed."""
+        assert entry.user is not None
+        stored = entry.due.to_bytes(_DUE_BYTES, signed=True) + MARK + _encode(entry.user.state)
+        self._prepared[key] = stored
+        records.append((USER_PREFIX + key, stored))
+        for place, annex in enumerate(_ANNEXES):
+            if annex.changed(entry.user):
+                value = annex.encode(entry.user)
+                annexes = self._prepared_annexes.get(key, entry.annexes)
+                self._prepared_annexes[key] = _with(annexes, place, value)
+                records.append((annex.prefix + key, value))
+
+    def _clear(self, key: bytes, entry: _Entry | None, records: list[tuple[bytes, bytes | None]]) -> None:
+        """Add tombstones for all that the changelog has of an erased user and that nothing written since replaces."""
+        erased = self._erased[key]
+        if entry is None and erased.entry is not None and erased.entry.stored is not None:
+            records.append((USER_PREFIX + key, None))
+        annexes = self._prepared_annexes.get(key, _NO_ANNEXES)
+        for place, annex in enumerate(_ANNEXES):
+            if erased.annexes[place] is not None and annexes[place] is None:
+                records.append((annex.prefix + key, None))
+        ids: dict[bytes, bytes | None] = {}
+        if erased.memory is not None:
+            ids = dict.fromkeys(erased.memory.stored(key))
+        if key in self._memories:
+            ids.update(self._memories[key].changes(key))
+        records.extend(ids.items())
 
     def commit(self) -> None:
         """What the round did is the state now."""
@@ -467,12 +526,24 @@ class UserStore:
                     for annex in _ANNEXES:
                         annex.written(entry.user)
             self.stored_bytes += _size(entry)
-            memory = self._memories.get(key)
-            if memory is not None:
-                self.remembered += memory.event_ids.commit() + memory.keys.commit()
-        self._touched.clear()
-        self._stale.clear()
-        self._prepared, self._prepared_annexes = {}, {}
+            self._decoded[key] = None
+            self._decoded.move_to_end(key)
+        for key in self._touched:
+            if key in self._memories:
+                self.remembered += self._memories[key].commit()
+        for erased in self._erased.values():
+            self.stored_bytes -= 0 if erased.entry is None else _size(erased.entry)
+            self.remembered -= 0 if erased.memory is None else erased.memory.counted
+        self._end()
+        self._forget_decoded()
+
+    def _forget_decoded(self) -> None:
+        """Let go of the decoded form of who was changed longest ago: it is four times as large as the stored one."""
+        while len(self._decoded) > self._most_decoded:
+            key, _ = self._decoded.popitem(last=False)
+            entry = self._entries.get(key)
+            if entry is not None and entry.stored is not None:
+                entry.user = None
 
     def rollback(self) -> None:
         """Back to the state before the round."""
@@ -480,19 +551,28 @@ class UserStore:
         self._sorted = None
         for key, stored in self._touched.items():
             self._undo(key, stored)
+        self._end()
+
+    def _end(self) -> None:
         self._touched.clear()
         self._stale.clear()
+        self._erased = {}
         self._prepared, self._prepared_annexes = {}, {}
 
     def _undo(self, key: bytes, stored: bytes | None) -> None:
         """Put a user back to the form that the changelog has."""
+        erased = self._erased.pop(key, None)
+        if erased is not None:
+            self._memories.pop(key, None)
+            if erased.memory is not None:
+                self._memories[key] = erased.memory
         if stored is None:
             self._entries.pop(key, None)
         else:
-            entry = self._entries[key] = _Entry(stored, None, self._entries[key].annexes)
+            annexes = self._entries[key].annexes if erased is None else erased.annexes
+            entry = self._entries[key] = _Entry(stored, None, annexes)
             if entry.due != NEVER:
                 heapq.heappush(self._heap, (entry.due, key))
         memory = self._memories.get(key)
         if memory is not None:
-            memory.event_ids.rollback()
-            memory.keys.rollback()
+            memory.rollback()

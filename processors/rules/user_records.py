@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from processors.rules import apply, calls, messages, streaks, texts, timers
+from processors.rules import apply, calls, erasure, messages, streaks, texts, timers
 from processors.rules.catalogs import CatalogStore
 from processors.rules.decode import loose_fields
 from processors.rules.effects import Effects, MakeEffects, instant_text, shown_instant
@@ -23,10 +23,11 @@ from processors.rules.unset import UNSET
 from processors.rules.user import User, check_user
 from schemas.emission import Emission
 from schemas.instants import EARLIEST_MS, LATEST_MS, to_ms
-from schemas.outcome import OutcomeRecord
+from schemas.outcome import Issue, OutcomeRecord
 from schemas.records import (
     TYPED,
     CompleteAchievement,
+    Erase,
     Identify,
     InputRecord,
     LogRecord,
@@ -122,7 +123,7 @@ class UserRecords:
             if memory is not None and memory.event_ids.get(remembered) is not None:
                 self._counters["skipped_events"] += 1  # I13
                 return True
-        user = self._store.get(key)
+        user = None if isinstance(decoded, Erase) else self._store.get(key)
         append = record.timestamp_ms
         if user is not None and user.state.append > append:
             append = user.state.append
@@ -135,6 +136,9 @@ class UserRecords:
                 own_id and (event_id.startswith(self._settings.topic) or "\0" in event_id)
             ):
                 self._check_form(request)
+            if isinstance(decoded, Erase):
+                self._erase(request, decoded, out)
+                return True
             if plan is None:
                 raise RejectedError(
                     "unknown_metric", f"no catalog is in force for tenant {decoded.tenant!r}; publish one first"
@@ -172,7 +176,7 @@ class UserRecords:
             check_user(apply.given_user(decoded.user), user.state if user else None, plan, at)
         elif isinstance(decoded, CompleteAchievement):
             calls.check_completion(decoded, user, plan, at)
-        else:
+        elif not isinstance(decoded, Erase):
             answered = calls.check_request(decoded, user, plan)
             if answered is not None:
                 self._counters["applied"] += 1
@@ -278,13 +282,37 @@ class UserRecords:
             applied = apply.apply_event(user, checked, event_id, plan, at, memory, effects, created=created)
             self._store.keep_memory(request.key, memory)
             return applied
-        if not isinstance(decoded, Identify | CompleteAchievement | MetricEvent):
+        if not isinstance(decoded, Identify | CompleteAchievement | MetricEvent | Erase):
             return calls.apply_request(user, decoded, plan, at, effects)
         if isinstance(decoded, Identify):
             given = apply.given_user(decoded.user)
             return calls.apply_identify(user, given, event_id, plan, at, effects, created=created)
         assert isinstance(decoded, CompleteAchievement)
         return calls.apply_completion(user, decoded, event_id, plan, at, effects, created=created)
+
+    def _erase(self, request: _Request, decoded: Erase, out: list[Emission]) -> None:
+        """Forget the user, and tell every topic, also of a user who is not known: tables may hold more (X29, X30).
+
+        Nothing that is due is done first, it would be erased at once; nothing of the user is read, so it may be broken. Of
+        ids only that of the erasure stays, so that a resend does not erase the user's next life.
+        """
+        erasure.check_erase(decoded)
+        key, known = request.key, self._store.has(request.key)
+        user_id = decoded.user if isinstance(decoded.user, str) else decoded.user.id
+        user = erasure.nobody(key, decoded.tenant, user_id, request.at)
+        effects = self._effects(out, user, self._settings.environment, request.event_id, request.append)
+        if effects.trace is not None:
+            effects.trace.record(type_name(decoded), request.occurred, request.append, request.at, created=False)
+            effects.trace.erased(known=known)
+        erasure.tell(effects, request.at)
+        issues = [] if known else [Issue(user_id, "warning", "User does not exist")]
+        self._answer(request, out, apply.Applied(200, "", issues=issues), None)
+        self._store.erase(key)
+        if request.remembered:
+            memory = self._store.new_memory()
+            memory.event_ids.add(request.remembered, "")
+            self._store.keep_memory(key, memory)
+        self._counters["applied"] += 1
 
     def _refuse(self, request: _Request, error: RejectedError, out: list[Emission]) -> None:
         """Report a refused record on both topics (C34); it leaves no trace in state (T10)."""

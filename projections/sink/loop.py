@@ -36,7 +36,14 @@ from projections.sink.settings import (
     REVOKE_WAIT_S,
     SinkSettings,
 )
-from projections.sink.source import announced_batches, build_rows, group_consumer, read_again, start_until_it_works
+from projections.sink.source import (
+    announced_batches,
+    build_rows,
+    group_consumer,
+    log_bounds,
+    read_again,
+    start_until_it_works,
+)
 from projections.sink.store import Place, Store
 from projections.tables import TABLES
 
@@ -240,11 +247,17 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             if progress.get(place) != self._next.get(place):
                 raise FencedError(f"progress of {batch.topic}-{span.partition} was moved by another sink")
         await self._store.announce(batches)
-        await asyncio.gather(*(self._store.insert(item.batch, item.rows) for item in work))
+        await asyncio.gather(*(self._put(item.batch, item.rows) for item in work))
         await self._store.finish(batches)
         self._next.update({(batch.topic, span.partition): span.last + 1 for batch, span in spans})
         self._report(work)
         await self._commit({_place(batch, span): (span.last + 1, "") for batch, span in spans})
+
+    async def _put(self, batch: Batch, rows: Rows) -> None:
+        """Delete what the batch erases, then insert its rows: what came after an erasure is among them."""
+        if rows.erasures:
+            await self._store.erase(rows.erasures)
+        await self._store.insert(batch, rows)
 
     async def _commit(self, offsets: Mapping[TopicPartition, tuple[int, str]]) -> None:
         try:
@@ -307,16 +320,15 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         log.info("batch_repeated", topic=batch.topic, batch=batch.text)
         rows = await read_again(self._settings, batch)
         await self._store.kill(batch, TABLES)
-        await self._store.insert(batch, rows)
+        await self._put(batch, rows)
         await self._store.finish([batch])
         self.records += rows.records
         REPEATED.inc()
 
     async def _seek(self, places: list[TopicPartition], progress: Mapping[Place, int], generation: int) -> None:
-        begins = await self._consumer.beginning_offsets(places) if places else {}
-        ends = await self._consumer.end_offsets(places) if places else {}
-        for place in places:
-            following = progress.get((place.topic, place.partition), 0)
+        done = {place: progress.get((place.topic, place.partition), 0) for place in places}
+        begins, ends = await log_bounds(self._consumer, places, done)
+        for place, following in done.items():
             if following > ends[place]:
                 raise TopicChangedError(
                     f"{place.topic}-{place.partition} ends at offset {ends[place]}, but ClickHouse has rows up to "

@@ -11,6 +11,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, Pro
 
 from projections.connection import connect_async
 from projections.rows import Rows
+from projections.rows.erasures import Deletion, Erasure, deletions
 from projections.sink.batch import Batch, parse_batch
 from projections.sink.metrics import CLICKHOUSE, INSERT_SECONDS, ROWS, retried
 from projections.sink.settings import RETRY_MAX_S, RETRY_MIN_S, STATEMENT_TIMEOUT_S, SinkSettings
@@ -29,6 +30,9 @@ _INSERT: Final[dict[str, Any]] = {
     "deduplicate_blocks_in_dependent_materialized_views": 1,
 }
 """Settings of every insert; servers of different age have different defaults (clickhouse.md section 2)."""
+
+_DELETE: Final[dict[str, Any]] = {"lightweight_deletes_sync": 1}
+"""Wait for this server: rows inserted from then on are none of the deletion's, on replicas neither."""
 
 _PROGRESS_COLUMNS: Final = (
     ("epoch", "UInt16"),
@@ -92,6 +96,10 @@ class Store:
         """Insert all rows of a batch; tables side by side."""
         await asyncio.gather(*(self._insert_table(batch, table, rows) for table in rows.tables()))
 
+    async def erase(self, erasures: Sequence[Erasure]) -> None:
+        """Delete what erasures cover; harmless at any time, as often as wanted (projections.rows.erasures)."""
+        await asyncio.gather(*(self._delete(deletion) for deletion in deletions(erasures)))
+
     async def kill(self, batch: Batch, tables: Collection[Table]) -> None:
         """End inserts of a batch that a dead sink left running, so that they do not outlast a table's window or a
         rebuild. They may have written a part; the repetition adds the rest."""
@@ -125,6 +133,16 @@ class Store:
         self.rows_inserted += len(columns[0])
         ROWS.labels(table.name).inc(len(columns[0]))
         INSERT_SECONDS.labels(table.name).observe(time.monotonic() - began)
+
+    async def _delete(self, deletion: Deletion) -> None:
+        async def attempt(client: AsyncClient) -> None:
+            await client.command(
+                f"DELETE FROM {deletion.table} WHERE {deletion.condition}",
+                parameters=deletion.parameters,
+                settings=_DELETE,
+            )
+
+        await self._until_it_works(f"erase {deletion.table}", attempt)
 
     async def _write_progress(self, state: str, batches: Sequence[Batch]) -> None:
         epoch = self._settings.epoch

@@ -1,5 +1,7 @@
 """One partition of an installation: its log folded again, and everything that stems from it compared."""
 
+import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -9,13 +11,14 @@ from aiokafka import TopicPartition
 from processors.rules.catalogs import CatalogStore
 from processors.rules.settings import FoldSettings
 from projections.errors import VerificationError
-from projections.verifier.expected import PROJECTED_TOPICS, Row
-from projections.verifier.logs import Logs, Reader
+from projections.verifier.database import Database
+from projections.verifier.expected import PROJECTED_TOPICS, Erasure, Row
+from projections.verifier.logs import OFFSETS_POLL_S, OFFSETS_S, Logs, Reader
 from projections.verifier.refold import Refold
 from projections.verifier.report import Difference, Report
 from projections.verifier.states import Stored, check_marker, compare_states, read_changelog
-from projections.verifier.tables import Database, TopicRows
-from projections.verifier.topics import TopicCheck
+from projections.verifier.tables import Refusals, TopicRows
+from projections.verifier.topics import OnRow, TopicCheck
 from projections.verifier.views import ViewCheck, ViewRows
 from schemas.records import LogRecord
 from schemas.topics import DERIVED, EVENTS, OUTCOMES, REJECTED, full_name, progress_group, state_changelog
@@ -79,6 +82,7 @@ class PartitionCheck:
         database: Database | None,
         catalogs: CatalogStore,
         report: Report,
+        refusals: Refusals,
         on_record: Callable[[int], None],
     ) -> None:
         """`on_record` hears how many records were folded since its last call."""
@@ -87,6 +91,7 @@ class PartitionCheck:
         self._logs = logs
         self._database = database
         self._report = report
+        self._refusals = refusals
         self._on_record = on_record
         self._refold = Refold(number, plan.settings, catalogs)
         self._views = ViewRows(plan.since)
@@ -136,7 +141,7 @@ class PartitionCheck:
         ends = await logs.ends(list(places.values()))
         begins = await logs.begins(list(places.values()))
         stored = await self._changelog()
-        after = (await logs.committed(group, source)).get(self._number)
+        after = await self._committed_at_last(stored.marker)
         check_marker(self._report, self._place(state_changelog(plan.prefix)), stored, committed, after)
         place = self._place(source)
         end = (await logs.ends([place]))[place]
@@ -155,6 +160,16 @@ class PartitionCheck:
             begin,
             end,
         )
+
+    async def _committed_at_last(self, marker: int) -> int | None:
+        """Return the committed offset once it has come to the marker: of one transaction, some topics show it earlier."""
+        deadline = time.monotonic() + OFFSETS_S
+        while True:
+            offsets = await self._logs.committed(progress_group(self._plan.prefix), self._plan.name(EVENTS))
+            found = offsets.get(self._number)
+            if (found or 0) >= marker or time.monotonic() > deadline:
+                return found
+            await asyncio.sleep(OFFSETS_POLL_S)
 
     async def _changelog(self) -> Stored:
         place = self._place(state_changelog(self._plan.prefix))
@@ -175,7 +190,9 @@ class PartitionCheck:
                 claim = f"all rows below offset {progress}"
                 end = f"the topic ends at {now.ends[logical]}"
                 self._report.add(Difference("wrong", "sink_progress", topic, self._number, None, "", end, claim))
-            rows = self._rows[logical] = TopicRows(self._database, self._report, topic, logical, self._number, progress)
+            rows = self._rows[logical] = TopicRows(
+                self._database, self._report, self._refusals, topic, logical, self._number, progress
+            )
         return TopicCheck(
             self._report,
             logical,
@@ -188,13 +205,18 @@ class PartitionCheck:
             on_row=self._row_taker(logical),
         )
 
-    def _row_taker(self, logical: str) -> Callable[[Row, int | None, int | None], None]:
+    def _row_taker(self, logical: str) -> OnRow:
         progress = self._now.progress.get(logical, 0)
-        take = self._views.take
+        views = self._views
 
-        def taker(row: Row, offset: int | None, at: int | None) -> None:
-            if offset is None or offset < progress:
-                take(row, at)
+        def taker(row: Row | Erasure, offset: int | None, at: int | None) -> None:
+            if isinstance(row, Row):
+                if offset is None or offset < progress:
+                    views.take(row, at)
+            elif offset is None or offset < progress:
+                views.erase(row, at)
+            else:
+                views.moving.add(row.user)
 
         return taker
 

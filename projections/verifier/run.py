@@ -5,19 +5,21 @@ import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-import clickhouse_connect
 import msgspec
 from aiokafka import TopicPartition
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from processors.rules.catalogs import CatalogStore
 from processors.rules.settings import FoldSettings
+from projections.connection import connect
 from projections.errors import VerificationError
+from projections.refusals import with_advice
+from projections.verifier.database import Database
 from projections.verifier.expected import PROJECTED_TOPICS
 from projections.verifier.logs import OFFSETS_S, Logs, connected
 from projections.verifier.partition import COMPARED, PartitionCheck, Plan
 from projections.verifier.report import DEFAULT_LIMIT, Report
-from projections.verifier.tables import Database, strays
+from projections.verifier.tables import Refusals, strays
 from schemas.brokers import Brokers
 from schemas.topics import CATALOG, DEFAULT_PREFIX, EVENTS, full_name, progress_group, state_changelog
 
@@ -104,11 +106,11 @@ class _Verification:
         if self._clickhouse_url is None:
             return None
         try:
-            return clickhouse_connect.get_client(
-                dsn=self._clickhouse_url, autogenerate_session_id=False, send_receive_timeout=ANSWER_TIMEOUT_S
-            )
+            return connect(self._clickhouse_url, autogenerate_session_id=False, send_receive_timeout=ANSWER_TIMEOUT_S)
         except ClickHouseError as error:
-            raise VerificationError(f"ClickHouse does not answer: {' '.join(str(error).split())[:300]}") from error
+            raise VerificationError(
+                with_advice(f"ClickHouse does not answer: {' '.join(str(error).split())[:300]}")
+            ) from error
 
     async def _verify(self, logs: Logs, client: "Client | None", chosen: Collection[int] | None) -> None:
         plan = await self._plan(logs)
@@ -121,9 +123,11 @@ class _Verification:
         numbers = range(plan.partitions) if chosen is None else sorted(chosen)
         log = [TopicPartition(plan.name(EVENTS), number) for number in numbers]
         self._total = sum((await logs.ends(log)).values())
+        refusals = Refusals()
         for number in numbers:
-            check = PartitionCheck(plan, number, logs, database, catalogs, self._report, self._advance)
+            check = PartitionCheck(plan, number, logs, database, catalogs, self._report, refusals, self._advance)
             await check.run()
+        refusals.conclude(self._report)
 
     async def _plan(self, logs: Logs) -> Plan:
         source = full_name(EVENTS, self._prefix)

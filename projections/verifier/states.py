@@ -8,17 +8,23 @@ from aiokafka import TopicPartition
 from processors.rules.memory import EVENT_IDS, IDEMPOTENCY_KEYS
 from processors.rules.partition import MARKER_KEY
 from processors.rules.store import HISTORY_PREFIX, TALLIES_PREFIX, USER_PREFIX
+from processors.rules.upcasts import MARK, present_json
 from projections.verifier.logs import Reader
 from projections.verifier.refold import digest
 from projections.verifier.report import Difference, Report
-from schemas.state import PartitionState
+from schemas.state import PartitionState, UserState
 
 _CHUNK_BYTES: Final = 5
 """Kind and number of a chunk of remembered ids, before the user's key."""
 
 _NAMES: Final = {USER_PREFIX: "state", HISTORY_PREFIX: "settled periods", TALLIES_PREFIX: "tallies"}
 
+_DUE_BYTES: Final = 8
+"""Next due instant, before the state of a user."""
+
 _marker: Final = msgspec.json.Decoder(PartitionState)
+_state: Final = msgspec.json.Decoder(UserState)
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class Stored(NamedTuple):
@@ -45,11 +51,22 @@ async def read_changelog(reader: Reader, place: TopicPartition) -> Stored:
         if record.value is None:
             values.pop(record.key, None)
             continue
-        values[record.key] = digest(record.value), record.offset
+        values[record.key] = digest(_present(record.key, record.value)), record.offset
         if record.key == MARKER_KEY:
-            marker = _marker.decode(record.value).next_offset
+            marker = _marker.decode(present_json(record.value)).next_offset
     found = values.get(MARKER_KEY)
     return Stored(values, marker, None if found is None else found[1])
+
+
+def _present(key: bytes, value: bytes) -> bytes:
+    """Return a value as this program would write it: users that nothing has touched since an upgrade have the form of the
+    version before (X33)."""
+    if key == MARKER_KEY:
+        return value if value[:1] == MARK else MARK + _encode(_marker.decode(present_json(value)))
+    due, form = value[:_DUE_BYTES], value[_DUE_BYTES:]
+    if key[:1] != USER_PREFIX or form[:1] == MARK:
+        return value
+    return due + MARK + _encode(_state.decode(present_json(form)))
 
 
 def compare_states(

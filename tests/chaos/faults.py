@@ -235,6 +235,19 @@ async def freeze_broker(site: Site, choice: random.Random) -> str:
     return f"broker {broker.number} ({role}) for {sleep_s:.1f} s"
 
 
+async def lose_broker(site: Site, choice: random.Random) -> str:
+    """A broker answers nobody any more and refuses nothing. The others must be enough before it comes back."""
+    broker, role = await broker_of(site, choice)
+    async with away(site, broker):
+        broker.signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(choice.uniform(2.0, 4.0))
+            took_s = await site.until_recovered()
+        finally:
+            broker.signal(signal.SIGCONT)
+    return f"broker {broker.number} ({role}); the others went on after {took_s:.0f} s"
+
+
 async def slow_disk(site: Site, choice: random.Random) -> str:
     """A broker that stands still again and again, as with a disk that does not answer; not long enough to be fenced."""
     broker, role = await broker_of(site, choice)
@@ -361,6 +374,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "kill-two-brokers": Kind(kill_two_brokers, "broker", 1),
     "restart-broker": Kind(restart_broker, "broker"),
     "freeze-broker": Kind(freeze_broker, "broker"),
+    "lose-broker": Kind(lose_broker, "broker"),
     "slow-disk": Kind(slow_disk, "broker"),
     "move-leaders": Kind(move_leaders, "leaders", 3),
     "slow-network": Kind(slow_network, "network"),

@@ -93,7 +93,7 @@ class Admin:
     """An admin client for a moment; an async context manager."""
 
     def __init__(self, brokers: Brokers) -> None:
-        self._client = AIOKafkaAdminClient(**brokers.client(), request_timeout_ms=TIMEOUT_MS)
+        self._client = AIOKafkaAdminClient(**brokers.client())
 
     async def __aenter__(self) -> "Admin":
         await self._client.start()

@@ -23,7 +23,6 @@ MOST_PER_STEP: Final = 25
 STEPS_PER_GATE: Final = 150
 """A step sends this part of what is left to the gate (as tests.faults.feed): something is always left to be sent."""
 
-REQUEST_TIMEOUT_MS: Final = 10_000
 RETRY_S: Final = 0.5
 
 
@@ -89,9 +88,7 @@ async def main(bootstrap: str, topic: str, records: Path, gate: Path, acks: Path
     while True:
         done = parse_acks(acks.read_text()) if acks.exists() else {}
         todo = [index for index in range(len(lines)) if index not in done]
-        producer = AIOKafkaProducer(
-            **Brokers(bootstrap).client(), enable_idempotence=True, acks="all", request_timeout_ms=REQUEST_TIMEOUT_MS
-        )
+        producer = AIOKafkaProducer(**Brokers(bootstrap).client(), enable_idempotence=True, acks="all")
         with acks.open("a") as file:
             try:
                 await producer.start()

@@ -49,10 +49,11 @@ class Producer:
         self.running = Running(f"{self.name}-{self._starts}", command, self._directory, environment)
 
     def kill(self) -> None:
-        """Kill -9."""
-        assert self.running is not None
-        self.running.process.kill()
-        self.running.process.wait()
+        """Kill -9, and expect it to be away until it is started again."""
+        running, self.running = self.running, None
+        assert running is not None
+        running.process.kill()
+        running.process.wait()
 
     def refresh(self) -> None:
         """Read what is acknowledged by now."""

@@ -55,7 +55,8 @@ async def run_schedule(directory: Path, plan: list[list[Fault]], tell: Tell, pla
             await _carry_out(site, group, result, lambda text: tell(f"{number + 1}/{len(plan)} {text}"))  # noqa: B023
         await site.finish()
         tell(f"{site.feed.total} events sent, applied and projected; verifying")
-        result.problems = await verify(site)
+        result.problems, compared = await verify(site)
+        tell(compared)
     except (Exception, asyncio.CancelledError):
         result.problems.append(traceback.format_exc())
     finally:

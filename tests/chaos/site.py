@@ -28,7 +28,7 @@ from tests.chaos.producers import Producer, Producers
 from tests.chaos.proxy import Proxy
 from tests.chaos.storage import Disk
 from tests.e2e.conftest import free_port
-from tests.faults.arena import BEGIN, PARTITIONS, Arena, Process
+from tests.faults.arena import PARTITIONS, STRIKE, Arena, Process
 
 NAME: Final = "chaos"
 PRODUCERS: Final = 2
@@ -36,10 +36,14 @@ WORKERS: Final = 2
 MOST_WORKERS: Final = 3
 SINKS: Final = 2
 EVENTS_PER_FAULT: Final = 1_500
+BEGIN: Final = 0.02
+"""Part of the feed before the first fault."""
+
 TICK_S: Final = 2.0
 RECOVERY_DEADLINE_S: Final = 180.0
 """After a fault, and with all servers up again, everything that was sent must be applied within this time."""
 
+SENT_DEADLINE_S: Final = 300.0
 EXIT_DEADLINE_S: Final = 60.0
 HOLD_PATIENCE_S: Final = 8.0
 """How long a fault waits for a worker to come to a step; then it strikes wherever the worker is."""
@@ -189,7 +193,17 @@ class Site(Arena):
         following.write_text(str(at_ms + self.jump_ms))
         following.replace(self._clock)
 
+    def begin_fault(self, number: int) -> float:
+        """Let the feed go on for the fault with this number; return the share at which it is to strike."""
+        width = (1.0 - BEGIN) / (self.faults + 1)
+        self.feed.open(BEGIN + (number + 1) * width)
+        return BEGIN + (number + STRIKE) * width
+
     # waiting
+
+    async def until_sent(self, share: float) -> None:
+        """Return once this share of the feed is sent."""
+        await self.until(lambda: self.feed.share >= share, f"{share:.0%} of the feed is sent", SENT_DEADLINE_S)
 
     async def until_recovered(self) -> float:
         """Return once everything that is sent by now is applied: the seconds that it took."""

@@ -1,26 +1,32 @@
-"""After the faults: what is acknowledged is in the log, and everything is as the undisturbed fold of the log has it."""
+"""After the faults: what is acknowledged is in the log, and everything is as the log says (projections.verifier)."""
 
-import traceback
+import asyncio
 from collections import defaultdict
 
 from deploy.cli.support.history import event_id_of
 from deploy.cli.support.kafka import consumer, read_to_end
+from deploy.cli.support.verification import difference_line, verdict
+from projections.verifier import Report
+from projections.verifier import verify as compare
 from tests.chaos.site import Site
-from tests.faults.undisturbed import assert_undisturbed
 
 MOST_SHOWN = 10
-MOST_CHARACTERS = 3000
 
 
-async def verify(site: Site) -> list[str]:
-    """Return what is wrong, in words; empty: nothing."""
+async def verify(site: Site) -> tuple[list[str], str]:
+    """Return what is wrong, in words (empty: nothing), and what was compared."""
     problems = await lost_acknowledged(site)
-    try:
-        await assert_undisturbed(site)
-    except AssertionError as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        problems.append(f"{frame.name}: {frame.line} {str(error)[:MOST_CHARACTERS]}")
-    return problems
+    report: Report = await asyncio.to_thread(
+        compare, site.brokers, prefix=site.names.prefix, clickhouse_url=site.clickhouse.url, database=site.database
+    )
+    problems += [difference_line(difference) for difference in report.differences[:MOST_SHOWN]]
+    if report.waiting:
+        problems.append(f"{report.waiting} rows are not projected")
+    if not report.ok:
+        problems.append(verdict(report))
+    problems += [f"{skipped:.0f} records were skipped as applied already" for skipped in site.skipped if skipped]
+    compared = sum(counts.expected for counts in report.counts.values())
+    return problems, f"{report.records} records folded again, {compared} records and rows compared: {verdict(report)}"
 
 
 async def lost_acknowledged(site: Site) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from projections.rows import Rows
+from projections.rows.erasures import Deletion
 from projections.sink import loop, run_sink_process, source
 from projections.sink.batch import Batch
 from projections.sink.store import Store
@@ -36,6 +37,10 @@ class SlowStore(Store):
         """Announce after a pause."""
         await asyncio.sleep(random.random() * PAUSE_S)
         await super().announce(batches)
+
+    async def _delete(self, deletion: Deletion) -> None:
+        await asyncio.sleep(random.random() * PAUSE_S * 2)
+        await super()._delete(deletion)
 
     async def _insert_table(self, batch: Batch, table: Table, rows: Rows) -> None:
         await asyncio.sleep(random.random() * PAUSE_S * 2)

@@ -55,7 +55,8 @@ class Server:
         self.lost = 0.0
         """Share of requests that fail before they arrive, and of answers that do not."""
         self.tables: dict[str, list[Row]] = {}
-        self.progress: list[Row] = []
+        self._latest: dict[tuple[str, int, str, int], tuple[int, str]] = {}
+        """Of sink_progress, by state, epoch, topic and partition: greatest last offset, and its batch."""
         self._tokens: set[tuple[str, str]] = set()
         self._running: dict[str, Query] = {}
 
@@ -179,7 +180,10 @@ class Server:
         """Return the operation of an insert into sink_progress: one block, all or nothing."""
 
         def add(given: asyncio.Future[Any]) -> None:
-            self.progress.extend(rows)
+            for epoch, topic, partition, state, _, last, batch in rows:
+                place = (state, epoch, topic, partition)
+                if place not in self._latest or last > self._latest[place][0]:
+                    self._latest[place] = (last, batch)
             if not given.done():
                 given.set_result(None)
 
@@ -202,13 +206,11 @@ class Server:
 
     def latest(self, state: str, epoch: int) -> list[Row]:
         """Return (topic, partition, answer) as the two queries of sink_progress do."""
-        found: dict[tuple[str, int], tuple[int, str]] = {}
-        for row_epoch, topic, partition, row_state, _, last, batch in self.progress:
-            if row_epoch == epoch and row_state == state:
-                place = (topic, partition)
-                if place not in found or last > found[place][0]:
-                    found[place] = (last, batch)
-        return [(*place, last + 1 if state == "done" else batch) for place, (last, batch) in found.items()]
+        return [
+            (topic, partition, last + 1 if state == "done" else batch)
+            for (row_state, row_epoch, topic, partition), (last, batch) in self._latest.items()
+            if row_state == state and row_epoch == epoch
+        ]
 
 
 class Result:

@@ -11,10 +11,9 @@ from tests.simulation.worker import SESSION_S
 if TYPE_CHECKING:
     from tests.simulation.schedule import Slot, World
 
-LAST_FAULT_S: Final = 9.0
-MOST_FAULTS: Final = 7
-MOST_STEPS: Final = 250
-MOST_REQUESTS: Final = 25
+LAST_FAULT_S: Final = (3.0, 8.0)
+MOST_FAULTS: Final = 9
+MOST_STEPS: Final = 150
 PATIENCE_S: Final = 3.0
 """A strike that has not come by then is taken back."""
 
@@ -38,7 +37,8 @@ class Nemesis:
         """Let things go wrong for a while, then mend everything."""
         if self._enabled:
             self._set_weather()
-            moments = sorted(self._rng.random() * LAST_FAULT_S for _ in range(self._rng.randint(1, MOST_FAULTS)))
+            last = self._rng.choice(LAST_FAULT_S)
+            moments = sorted(self._rng.random() * last for _ in range(self._rng.randint(1, MOST_FAULTS)))
             for moment in moments:
                 await asyncio.sleep(max(0.0, moment - self._world.loop.time()))
                 self._aim()
@@ -48,12 +48,14 @@ class Nemesis:
 
     def _set_weather(self) -> None:
         rng, weather, server = self._rng, self._world.cluster.weather, self._world.clickhouse
-        weather.delay_s = rng.choice([0.0005, 0.003, 0.02])
+        weather.delay_s = rng.choice([0.0005, 0.005, 0.02])
         if rng.random() < 0.3:
             weather.slow = rng.choice([0.02, 0.1])
         if rng.random() < 0.4:
             weather.lost = rng.choice([0.005, 0.03])
             weather.unanswered = rng.choice([0.005, 0.03])
+        if rng.random() < 0.3:
+            weather.refused = rng.choice([0.01, 0.05])
         if rng.random() < 0.4:
             server.long = rng.choice([0.05, 0.2])
         if rng.random() < 0.4:
@@ -62,7 +64,7 @@ class Nemesis:
     def _aim(self) -> None:
         """Choose whom to strike, how, and at which moment of its work."""
         rng, world = self._rng, self._world
-        kind = rng.choices(["kill", "stop", "cut", "terminate", "join", "leave", "server"], [10, 8, 4, 3, 2, 2, 3])[0]
+        kind = rng.choices(["kill", "stop", "cut", "terminate", "join", "leave", "server"], [9, 8, 4, 6, 6, 4, 3])[0]
         if kind == "server":
             world.loop.start_in(world.loop.server, self._server_away())
             return

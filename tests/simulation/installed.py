@@ -22,6 +22,7 @@ MODULES = (catalogs, consumer, producer, recovery, worker, loop, run, source, st
 
 SHORTER: tuple[tuple[ModuleType, str, object], ...] = (
     (producer, "TRANSACTION_TIMEOUT_MS", 2_500),
+    (producer, "RETRY_BACKOFF_MS", 40),
     (producer, "STEP_TIMEOUT_S", 4.0),
     (producer, "START_TIMEOUT_S", 6.0),
     (recovery, "MARKER_DEADLINE_S", 8.0),

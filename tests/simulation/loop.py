@@ -213,7 +213,9 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def at_server(self, delay: float, callback: Callable[..., Any], *args: Any) -> None:
         """Call something of the servers after `delay` seconds."""
-        self.call_at(self._now + delay, callback, *args, context=self.server.context)
+        when, server = self._now + delay, self.server
+        self._count += 1
+        heapq.heappush(self._timers, (when, self._count, Handle(callback, args, server.context, server, when)))
 
     def start_in(self, lane: Lane, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start a task in a lane."""
@@ -263,6 +265,8 @@ class SimLoop(asyncio.AbstractEventLoop):
                     self._burst()
                     continue
                 if not self._timers:
+                    if done():
+                        return
                     raise StuckError("nothing is left to happen")
                 self._now = max(self._now, self._timers[0][0])
                 if self._now > deadline:

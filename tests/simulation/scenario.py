@@ -122,7 +122,8 @@ class Scenario:
 def digest(fold: Fold) -> Any:
     """Return the state of a fold in a form that can be compared."""
     if isinstance(fold, Partition):
-        return {key: _encode(fold.user(key)) for key in fold.keys()}, _encode(fold._control)
+        keys = fold.keys()
+        return {key: _encode(fold.user(key)) for key in keys}, _encode(fold._control)
     assert isinstance(fold, ToyFold)
     return dict(fold.state), fold.next_offset, fold.big
 
@@ -136,10 +137,15 @@ class SimFold(ToyFold):
     def process(self, record: LogRecord, out: list[Emission], limit: int) -> bool:
         begin = len(out)
         done = super().process(record, out, limit)
+        value, key = record.value or b"", record.key or b""
+        if done and value.startswith(b"BIG "):
+            self._before.setdefault(key, self.state.get(key))
+            count, total = self.state.get(key, (0, 0))
+            self.state[key] = (count + 1, total + int(value[4:]))
         for index in range(begin, len(out)):
             out[index] = _translate(out[index], record)
         if begin < len(out) and record.offset % 3 == 0 and done and out[-1].topic == LEDGER:
-            id, key = f"{out[-1].id}-award", record.key or b""
+            id = f"{out[-1].id}-award"
             out.append(Emission(AWARDS, key, _award() % (id.encode(), key, record.offset), "points.awarded", id))
         return done
 

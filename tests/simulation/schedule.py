@@ -4,7 +4,6 @@ import asyncio
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -22,13 +21,16 @@ from tests.simulation.kafka.cluster import Cluster
 from tests.simulation.loop import Lane, Process, SimLoop, StuckError
 from tests.simulation.scenario import NAMES, OUTPUTS, PARTITIONS, Scenario
 from tests.simulation.verdict import problems
-from tests.simulation.worker import NOWHERE, NotStartedError, Parts, SimWorker
+from tests.simulation.worker import NOWHERE, NotStartedError, Parts, SimWorker, TwinError
 
 REAL_SHARE: Final = 8
 """One schedule in this many runs the rules; the others the toy."""
 
-FEED_S: Final = 6.0
-"""Virtual seconds in which the log is filled, and in which faults strike."""
+FEED_S: Final = (2.0, 2.0, 6.0)
+"""Virtual seconds in which the log is filled, more or less."""
+
+UNREST_S: Final = 20.0
+"""Virtual seconds after which the log is filled and no fault strikes any more."""
 
 REST_S: Final = 90.0
 """Virtual seconds after the last fault within which everything must be done."""
@@ -103,7 +105,7 @@ class Slot:
     async def _until_end(self, work: Any, process: Process) -> None:
         try:
             await work
-        except (RoundFailedError, NotStartedError):  # whoever runs workers starts them again
+        except (RoundFailedError, NotStartedError, TwinError):  # whoever runs workers starts them again
             self.world.counts["worker gave up"] += 1
         except Exception as error:
             self.world.crashes.append(f"{process.name} crashed: {error!r}")
@@ -139,7 +141,7 @@ class World:
         self.clickhouse = clickhouse.Server(self.loop, random.Random(f"clickhouse-{seed}"), self.counts)
         real = seed % REAL_SHARE == 0
         self.scenario: Scenario = (scenario.real if real else scenario.toy)(draw.randrange(scenario.VARIANTS))
-        self.limits = Limits(effects=draw.choice([4, 10, 30, 1000]) * (6 if real else 1))
+        self.limits = Limits(effects=draw.choice([4, 4, 10, 30, 1000]) * (6 if real else 1))
         self.static_sinks = draw.random() < 0.5
         self.slots = [Slot(self, "worker", n) for n in range(draw.randint(1, 3))]
         self.slots += [Slot(self, "sink", n) for n in range(draw.randint(1, 2))]
@@ -186,7 +188,7 @@ class World:
             loop.start_in(loop.server, self.nemesis.run())
         found = []
         try:
-            loop.run(self._at_rest, FEED_S * 3 + REST_S)
+            loop.run(self._at_rest, UNREST_S + REST_S)
             if self.quiet_end:
                 with loop.running():
                     for slot in self.slots:
@@ -199,8 +201,9 @@ class World:
 
     async def _feed(self) -> None:
         steps = self.scenario.steps
+        feed_s = self._draw.choice(FEED_S)
         for number, step in enumerate(steps):
-            await asyncio.sleep(self._draw.random() * 2 * FEED_S / len(steps))
+            await asyncio.sleep(self._draw.random() * 2 * feed_s / len(steps))
             pid = -2 - number if step.transaction else -1
             tps = [TopicPartition(NAMES.input, partition) for partition in sorted({row[0] for row in step.rows})]
             if step.catalog is not None:
@@ -248,12 +251,12 @@ class World:
 def run_schedule(
     seed: int,
     *,
-    plant: Callable[[], type[Parts]] | None = None,
+    parts: type[Parts] = Parts,
     trace: bool = False,
     faults: bool = True,
 ) -> Result:
-    """Run the schedule of a seed (within `installed`). `plant` gives parts with a bug in them."""
-    world = World(seed, plant() if plant is not None else Parts, trace=trace, faults=faults)
+    """Run the schedule of a seed (within `installed`)."""
+    world = World(seed, parts, trace=trace, faults=faults)
     found = world.run()
     loop = world.loop
     result = Result(seed, world.counts, found, loop.steps, loop.time(), world.nemesis.struck)

@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from tests.simulation.schedule import World
 
 SHOWN = 5
+
+SECOND_LINE = (
+    "changelog_behind_offset",
+    "committed_offset_missing",
+    "records_deleted_before_projection",
+    "bad_records",
+)
+"""Log events of a second line of defence. The first of them may come when a worker slept in its recovery while others
+went on; otherwise none may."""
+
 assert MAX_PARTITIONS > PARTITIONS
 
 
@@ -30,13 +40,8 @@ def problems(world: "World") -> list[str]:
     skipped = sum(worker.observer.skipped for worker in world.observers)
     if skipped:
         found.append(f"skipped_offsets is {skipped}")
-    for event in (
-        "changelog_behind_offset",
-        "committed_offset_missing",
-        "records_deleted_before_projection",
-        "bad_records",
-    ):
-        if LOG.counts[event]:
+    for event in SECOND_LINE:
+        if LOG.counts[event] and not (event == "changelog_behind_offset" and world.counts["session expired"]):
             found.append(f"a second line of defence had to act: {event} × {LOG.counts[event]}")
     return found
 

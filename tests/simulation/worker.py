@@ -3,6 +3,7 @@ services around it. What Faust does between them at a rebalance is done here."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from processors.engine.app import QUIESCE_TIMEOUT_S
+from processors.engine.app import QUIESCE_SHARE
 from processors.engine.catalogs import KafkaCatalogs
 from processors.engine.consumer import BatchConsumer, EngineThread
 from processors.engine.fold import CatalogStore, Fold
@@ -22,6 +23,7 @@ from processors.engine.round import Limits, RoundRunner, TransactionPort, Work
 from processors.engine.table import StateTable
 from processors.engine.worker import RoundWorker
 from schemas.brokers import Brokers
+from schemas.operations import GRACE_S
 from tests.simulation.kafka.consumer import SimConsumer
 from tests.simulation.loop import Lane, SimLoop
 
@@ -37,6 +39,13 @@ Folds = Callable[[], tuple[Callable[[int], Fold], CatalogStore]]
 
 class NotStartedError(Exception):
     """The brokers did not answer at the start; whoever runs workers starts it again."""
+
+
+class TwinError(Exception):
+    """Another process has the same instance name, and the worker has noticed."""
+
+
+NAME_TAKEN = "another worker has the same instance name"
 
 
 class Parts:
@@ -296,6 +305,7 @@ class SimWorker:
         )
         handler = parts.worker(names, table, port, runner, catalogs)
         thread = parts.thread(self._loop, self._thread_lane, consumer)
+        port.thread = thread  # only a planted bug asks for it
         app.consumer = batch_consumer = parts.consumer(app, thread, handler)
         app.recovery = recovery = parts.recovery(app)
         try:
@@ -310,10 +320,8 @@ class SimWorker:
             asyncio.create_task(self.stop.wait()),
         ]
         await asyncio.wait([tasks[-1], app.crashed], return_when=asyncio.FIRST_COMPLETED)
-        try:
-            await batch_consumer.quiesce(QUIESCE_TIMEOUT_S)
-        except TimeoutError:
-            pass
+        with suppress(TimeoutError):
+            await batch_consumer.quiesce(GRACE_S * QUIESCE_SHARE)
         app.should_stop = True
         for task in tasks:
             task.cancel()
@@ -321,7 +329,8 @@ class SimWorker:
         await thread.run(consumer.stop())
         await port.stop()
         if app.crashed.done():
-            raise app.crashed.result()
+            reason = app.crashed.result()
+            raise TwinError if NAME_TAKEN in str(reason) else reason
 
     async def _until_crash(self, work: Coroutine[Any, Any, None]) -> None:
         try:

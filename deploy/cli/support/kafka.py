@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from deploy.cli.support.errors import CommandError
 from deploy.logging import quiet_logging
@@ -58,10 +58,18 @@ async def consumer(brokers: Brokers) -> AsyncIterator[AIOKafkaConsumer]:
 
 
 async def partitions_of(one: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
-    """Return the partitions of a topic in order; CommandError if there is no such topic."""
+    """Return the partitions of a topic in order.
+
+    Raises:
+        CommandError: there is no such topic.
+        TopicAuthorizationFailedError: this user may not know of it.
+    """
     cluster = await one._client.fetch_all_metadata()
     numbers = cluster.partitions_for_topic(topic)
     if not numbers:
+        await one._client._metadata_update(cluster, [topic])  # the metadata of all topics leave out the forbidden ones
+        if topic in cluster.unauthorized_topics:
+            raise TopicAuthorizationFailedError(topic)
         raise CommandError(f"there is no topic {topic}; create the topics with `plaudit topics create`")
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 

@@ -22,14 +22,12 @@ from deploy.cli.support.progress import Applied, wait_applied, wait_projected
 from deploy.cli.support.servers import Servers, find_servers, servers
 from deploy.embedded.ports import choose_ports
 from deploy.settings import Settings
+from deploy.status.endpoints import METRICS_PORTS_FILE
 from processors.agents.clock import write_tick_async
 from processors.engine.names import Names
 from processors.engine.topics import create_topics
 from schemas.catalog import Catalog
 from schemas.instants import format_instant
-
-METRICS_PORTS_FILE: Final = "metrics-ports.json"
-"""In the home: where the worker and the sink of `run` and `up` serve metrics."""
 
 FED_TELL_RECORDS: Final = 5_000
 

@@ -29,6 +29,11 @@ class Weather:
         """Share of requests that never arrive."""
         self.unanswered = 0.0
         """Share of requests that are carried out, but whose answer is lost."""
+        self.refused = 0.0
+        """Share of the requests of transactions that brokers refuse with an error that repeating does not mend."""
+
+
+REFUSABLE = frozenset({"Produce", "AddPartitionsToTxn", "AddOffsetsToTxn", "TxnOffsetCommit", "EndTxn"})
 
 
 class Cluster:
@@ -98,7 +103,11 @@ class Cluster:
         return rng.random() * weather.delay_s
 
     def _arrive(self, process: Process, name: str, operation: Callable[[], Any], answer: asyncio.Future[Any]) -> None:
+        refused = self.weather.refused
         try:
+            if refused and name in REFUSABLE and self.rng.random() < refused:
+                self.counts["request refused"] += 1
+                raise errors.UnknownError()
             result = operation()
         except errors.KafkaError as error:
             result = error

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -151,10 +151,8 @@ class Coordinator:
         cluster = self._consumer.cluster
         if self.generation > 0:
             id = self.member_id
-            try:
+            with suppress(errors.KafkaError):  # the session would end by itself
                 await cluster.request("LeaveGroup", lambda: cluster.group(self.group_id).leave(id))
-            except errors.KafkaError:
-                pass
         self.generation, self.member_id = NO_GENERATION, NO_MEMBER
 
     async def fetch_committed_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
@@ -210,17 +208,16 @@ class Fetcher:
         while True:
             assignment = consumer._subscription.assignment
             states = assignment.states if assignment is not None else {}
-            positions = {tp: states[tp]._position for tp in tps if tp in states and states[tp]._position is not None}
+            places = {tp: states[tp]._position for tp in tps if tp in states}
+            positions = {tp: place for tp, place in places.items() if place is not None}
             wait_s = max(0.0, end - cluster.loop.time())
             if not positions:
                 await asyncio.sleep(wait_s)
                 return found
             most = min(left, 1 + int(cluster.rng.random() * MOST_AT_ONCE))
             try:
-                answer = await cluster.request(
-                    "Fetch",
-                    lambda: cluster.fetch(positions, most, wait_s, committed=self.committed),  # type: ignore[arg-type]
-                )
+                fetch = partial(cluster.fetch, positions, most, wait_s, committed=self.committed)
+                answer = await cluster.request("Fetch", fetch)
             except errors.KafkaError:
                 answer = {}
                 await asyncio.sleep(BACKOFF_S)

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from aiokafka import errors
@@ -11,10 +12,10 @@ from tests.simulation.kafka.group import Group
 from tests.simulation.kafka.log import PartitionLog
 from tests.simulation.loop import SimLoop
 
-MARKER_S = 0.03
+MARKER_S = 0.05
 """Markers are written within this after a transaction is decided, but for one in LATE."""
 
-LATE = 12
+LATE = 4
 LATE_S = 0.6
 
 
@@ -146,19 +147,21 @@ class Transactions:
 
     def _end(self, producer: Producer, *, commit: bool) -> None:
         producer.ongoing, producer.ending, producer.committed = False, True, commit
-        steps: list[Callable[[], None]] = [
-            (lambda log=self._log(tp): log.end_transaction(producer.pid, commit=commit))  # type: ignore[misc]
-            for tp in sorted(producer.partitions)
-        ]
-        steps += [
-            (lambda group=self._group(name): group.end_transaction(producer.pid, commit=commit))  # type: ignore[misc]
-            for name in sorted(producer.groups)
+        steps = [
+            *(
+                partial(self._log(tp).end_transaction, producer.pid, commit=commit)
+                for tp in sorted(producer.partitions)
+            ),
+            *(
+                partial(self._group(name).end_transaction, producer.pid, commit=commit)
+                for name in sorted(producer.groups)
+            ),
         ]
         producer.partitions, producer.groups = set(), set()
         producer.left = len(steps)
         rng = self._rng
         together = rng.random() * MARKER_S
-        apart = rng.random() < 0.5  # leaders on several brokers: each writes its marker when it gets to it
+        apart = rng.random() < 0.7  # leaders on several brokers: each writes its marker when it gets to it
         for step in steps:
             delay = rng.random() * (LATE_S if rng.random() * LATE < 1 else MARKER_S) if apart else together
             self._loop.at_server(delay, self._mark, producer, step)
