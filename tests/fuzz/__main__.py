@@ -69,6 +69,8 @@ def fuzz(inputs: int, seed: str, jobs: int, tell: bool = True) -> Result:
             counts += result.counts
             slowest = sorted(slowest + result.slowest, reverse=True)[:SHOWN]
             differences += result.differences
+            for difference in result.differences:
+                print(difference, file=sys.stderr)
             cpu_s += result.cpu_s
             if tell and time.monotonic() - told > 10:
                 told = time.monotonic()

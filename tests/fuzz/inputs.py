@@ -109,7 +109,7 @@ NAMES = (
 )  # fmt: skip
 KINDS = (
     ["metric"] * 70 + ["identify"] * 9 + ["achievement.complete"] * 6 + ["preferences"] * 3 + ["streak.pause"] * 2
-    + ["streak.unpause", "streak.restore", "streak.reset", "freeze.grant"] + ["tick"] * 4 + ["catalog"] * 2
+    + ["streak.unpause", "streak.restore", "streak.reset", "freeze.grant"] + ["tick"] * 4 + ["catalog"] * 2 + ["erase"]
 )  # fmt: skip
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|[\[\]{}:,]|true|false|null', re.DOTALL)
 
@@ -204,6 +204,8 @@ class Generator:
         elif kind == "preferences":
             fields |= self.preferences()
         fields["user"] = self.user(user) if pick.random() < 0.5 else user
+        if kind == "erase":
+            fields["user"] = pick.choice((user, {"id": user}))
         if pick.random() < 0.25:
             fields["eventId"] = self.event_id()
         if pick.random() < 0.25:

@@ -221,6 +221,8 @@ def check_form(record: Json, kind: str, seen: Seen) -> tuple[int | None, bool]:
         require(is_text(record["id"], 1, LONGEST_ID))
     elif kind == "preferences":
         check_preferences_form(record)
+    elif kind == "erase":
+        require(not isinstance(record["user"], dict) or set(record["user"]) == {"id"})
     return occurred, grey
 
 
@@ -302,6 +304,8 @@ def judge(
             return Verdict(None, record, grey, occurred)
         if str(record.get("eventId")) in seen.applied.get(key or b"", ()):
             raise Refused("skipped")  # I13
+        if kind == "erase":
+            return Verdict(None, record, grey, occurred)  # needs no catalog
         if record.get("tenant", "") not in seen.tenants:
             raise Refused("unknown_metric")
         append = seen.append_time(key or b"", timestamp)
