@@ -97,6 +97,7 @@ BAD = {
         b'{"metric":"nope","user":{"id":"18","signUpDate":"2025-W10-1","tz":"Mars/Base"},"value":1}',
         b'{"metric":"words","user":{"id":"18","signUpDate":"soon"},"value":1}', b'{"type":"tick"}',
         b'{"metric":"words","user":"18","value":1,"attributes":{"lang":"' + b"x" * 1025 + b'"}}',
+        b'{"type":"identify","user":{"id":"18","signUpDate":"soon","subscribeToEmails":true}}',
     ],
     "unknown_metric": [b'{"metric":"wrods","user":"18","value":1}', b'{"metric":"old","user":"18","value":1}'],
     "value_out_of_range": [
