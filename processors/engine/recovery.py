@@ -169,6 +169,7 @@ class ChangelogRecovery(Recovery):
                 await self.read(consumer, table, {changelog}, current)
             elif committed is not None and marker > committed:
                 # A worker that slept in its recovery lost the partition meanwhile, and others have taken it further.
+                log.warning("offset_behind_changelog", partition=partition, committed=committed, marker=marker)
                 before, committed = committed, await self._committed(consumer, partition)
                 if committed == before:
                     break

@@ -41,7 +41,7 @@ def problems(world: "World") -> list[str]:
     if skipped:
         found.append(f"skipped_offsets is {skipped}")
     for event in SECOND_LINE:
-        if LOG.counts[event] and not (event == "changelog_behind_offset" and world.counts["session expired"]):
+        if LOG.counts[event] and not (event == "changelog_behind_offset" and LOG.counts["offset_behind_changelog"]):
             found.append(f"a second line of defence had to act: {event} × {LOG.counts[event]}")
     return found
 
