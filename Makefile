@@ -8,7 +8,7 @@ ARGS ?=
 COMPILED_TESTS := tests/compiled tests/rules tests/spec tests/properties
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test test-compiled check compile lint types imports bench clean schemas lock
+.PHONY: help run up test test-compiled check compile lint types imports bench clean schemas monitoring lock
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: $(STAMP) ## Measure; prints a table and writes benchmarks/latest.json
 
 schemas: $(STAMP) ## Write the JSON Schemas to docs/schemas
 	@$(BIN)/plaudit schemas export docs/schemas
+
+monitoring: $(STAMP) ## Write docs/metrics.md, the alert rules and the dashboard
+	@$(BIN)/python -m deploy.monitoring
 
 lock: $(STAMP) ## Pin the dependencies of pyproject.toml anew (needs pip-tools)
 	@$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --allow-unsafe --strip-extras \

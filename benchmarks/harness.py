@@ -18,6 +18,7 @@ from uuid import uuid4
 import msgspec
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.figures import Outcome, Sizes
 from deploy.cli.support.children import ChildCommand
@@ -91,7 +92,8 @@ class Bench:
         part in what else is measured."""
         tell("starting ClickHouse")
         stack = EmbeddedStack(self.home / "clickhouse-only", kafka=False)
-        url = stack.start().clickhouse_url
+        found = stack.start().clickhouse_url
+        url = read_settings().clickhouse_url or found
         try:
             yield url
         finally:
@@ -151,9 +153,9 @@ def _delete_topics(brokers: Brokers, prefix: str) -> None:
 
 
 def _drop_database(url: str, database: str) -> None:
-    import clickhouse_connect
+    from projections.connection import connect
 
-    client = clickhouse_connect.get_client(dsn=url)
+    client = connect(url)
     client.command(f"DROP DATABASE IF EXISTS {database}")
     client.close()
 
@@ -222,11 +224,14 @@ def peak_rss_mb(pid: int) -> float | None:
 
 
 def metrics_of(port: int) -> dict[str, float]:
-    """Return the Prometheus samples without labels that a child serves on a port."""
+    """Return what a child serves on a port: every metric, summed over its labels."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
-    pairs = (line.split() for line in lines if line and line[0] != "#" and "{" not in line)
-    return {name: float(value) for name, value in pairs}
+        text = answer.read().decode()
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found[sample.name] = found.get(sample.name, 0.0) + sample.value
+    return found
 
 
 # what stands on topics

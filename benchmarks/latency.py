@@ -88,12 +88,12 @@ async def _measure(bench: Bench, worker: ChildCommand, users: list[str]) -> Outc
         "events_per_s": RATE_PER_S,
         "users": len(users),
         "min_ms": round(samples[0], 1),
-        "p90_ms": _percentile(samples, 90),
+        "p90_ms": percentile(samples, 90),
         "max_ms": round(samples[-1], 1),
         "worker_cpu_share": None if None in (began_cpu, ended_cpu) else round((ended_cpu - began_cpu) / seconds, 2),  # type: ignore[operator]
         "measured": "before `send` to the `metric.changed` of the event in the hands of a read_committed consumer",
     }
-    return Outcome({"latency_ms_p50": _percentile(samples, 50), "latency_ms_p99": _percentile(samples, 99)}, details)
+    return Outcome({"latency_ms_p50": percentile(samples, 50), "latency_ms_p99": percentile(samples, 99)}, details)
 
 
 async def _after_first_tick(bench: Bench, worker: ChildCommand) -> None:
@@ -162,6 +162,6 @@ async def _read(
                         seen.setdefault(identity, now)
 
 
-def _percentile(ordered: list[float], percent: int) -> float:
+def percentile(ordered: list[float], percent: int) -> float:
     """Return the least sample that `percent` of all do not exceed."""
     return round(ordered[max(0, -(-len(ordered) * percent // 100) - 1)], 1)

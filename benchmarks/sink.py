@@ -26,14 +26,13 @@ STOPPED: Final = "sink_stopped"
 
 def measure(bench: Bench) -> Outcome:
     """Migrate an empty database, start a sink, and time it."""
-    import clickhouse_connect
-
     from projections import migrate
+    from projections.connection import connect
     from projections.tables import TABLES
 
     load(bench)
     with bench.clickhouse() as url:
-        client = clickhouse_connect.get_client(dsn=url)
+        client = connect(url)
         try:
             migrate.up(client, bench.database)
             tell("sink: starting")

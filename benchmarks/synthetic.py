@@ -97,7 +97,7 @@ class Synthetic:
         self._pauses: dict[int, int] = {}
         self._requests: tuple[Callable[[int, int], str], ...] = (
             *repeat(self._identify, 6), *repeat(self._complete, 2), *repeat(self._grant, 6), *repeat(self._pause, 3),
-            self._unpause, self._restore, self._reset, *repeat(self._prefer, 3),
+            self._unpause, self._restore, self._reset, *repeat(self._prefer, 3), self._erase,
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[bytes]:
@@ -216,6 +216,10 @@ class Synthetic:
 
     def _reset(self, index: int, at_ms: int) -> str:
         return self._request("streak.reset", self._users[index])
+
+    def _erase(self, index: int, at_ms: int) -> str:
+        self._known[index] = 0
+        return self._request("erase", self._users[index])
 
     def _prefer(self, index: int, at_ms: int) -> str:
         streak: dict[str, Any] = (

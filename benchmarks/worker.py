@@ -31,6 +31,7 @@ from deploy.cli.support.input_log import last_offsets
 from deploy.cli.support.progress import Applied
 from deploy.embedded.ports import choose_ports
 from processors.engine.topics import create_topics
+from schemas.metrics import EMISSIONS
 from schemas.topics import DEFAULT_PARTITIONS
 
 TELL_EVERY_S: Final = 3.0
@@ -47,7 +48,7 @@ def _measure(bench: Bench) -> Outcome:
     targets, events = asyncio.run(_preload(bench))
     port = choose_ports(("metrics",), bench.home / "metrics-port.json", {})["metrics"]
     tell("worker: starting")
-    variant, tree = _tree()
+    variant, tree = compiled_tree()
     with bench.child("worker", "worker", "--no-clock", PLAUDIT_METRICS_PORT=str(port), PYTHONPATH=tree) as worker:
         pid = worker.process.pid
         began = moment_s(wait_for_event(worker, "recovered"))
@@ -67,14 +68,14 @@ def _measure(bench: Bench) -> Outcome:
         "cpu_s": None if began_cpu is None or ended_cpu is None else round(ended_cpu - began_cpu, 2),
         "rounds": int(metrics["plaudit_rounds_total"]),
         "seconds_in_rounds": round(metrics["plaudit_round_seconds_sum"], 3),
-        "emissions": int(metrics["plaudit_emissions_total"]),
+        "emissions": int(metrics[EMISSIONS.name]),
         "partitions": DEFAULT_PARTITIONS,
         "measured": "worker's log event `recovered` to the group's committed offsets at the end of the log",
     }
     return Outcome({"worker_events_per_s": per_second(events, seconds), "peak_rss_mb": peak}, details)
 
 
-def _tree() -> tuple[str, str]:
+def compiled_tree() -> tuple[str, str]:
     """Return what the worker runs from: with the rules compiled, as the image does, where that is possible."""
     if compiled.obstacle() is None:
         return "compiled", str(compiled.make())

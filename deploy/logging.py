@@ -3,10 +3,13 @@
 import logging
 import os
 import sys
+from typing import Any
 
 import structlog
 
-from deploy.settings import DEFAULT_LEVEL, LEVEL_VARIABLE, LEVELS, SettingsError
+from deploy.environment import SettingsError
+from deploy.redaction import Redactor
+from deploy.settings import DEFAULT_LEVEL, LEVEL_VARIABLE, LEVELS
 
 
 def log_level() -> int:
@@ -36,7 +39,7 @@ def set_up_logging(level: int | None = None) -> None:
     ]
     terminal = sys.stderr.isatty()
     rendered: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]  # rich would show locals
         if terminal
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
@@ -52,7 +55,7 @@ def set_up_logging(level: int | None = None) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        _Formatter(
             foreign_pre_chain=[*shared, structlog.stdlib.PositionalArgumentsFormatter()],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
         )
@@ -62,6 +65,18 @@ def set_up_logging(level: int | None = None) -> None:
     root.setLevel(max(chosen, logging.WARNING))
     for package in ("deploy", "processors", "projections"):
         logging.getLogger(package).setLevel(chosen)
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Hides secrets in the finished line, tracebacks and what libraries log included."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._redact = Redactor()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return self._redact(super().format(record))
 
 
 def quiet_logging() -> None:

@@ -30,3 +30,7 @@ class UndecodableError(ProjectionError):
 class FencedError(ProjectionError):
     """This sink no longer owns the partitions of its batch. It drops the batch, which the new owner repeats, and goes
     on with what it is given next."""
+
+
+class VerificationError(ProjectionError):
+    """A verification cannot be carried out: a server fails, or the log is not whole. The message says what to mend."""

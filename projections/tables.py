@@ -123,6 +123,7 @@ ACHIEVEMENT_COMPLETIONS: Final = Table(
         ("achievement_name", _LOW),
         ("trigger", _LOW),
         ("completion_id", _TEXT),
+        ("feed", _LOW),
     ),
 )
 
@@ -189,7 +190,7 @@ STREAK_EVENTS: Final = Table(
 REJECTED: Final = Table(
     "rejected",
     (
-        ("tenant", _LOW),
+        *_USER,
         ("reason", _LOW),
         ("at", _INSTANT),
         ("origin_topic", _LOW),
@@ -202,6 +203,8 @@ REJECTED: Final = Table(
     ),
 )
 
+ERASURES: Final = Table("erasures", (*_USER, ("erased_at", _INSTANT), ("event_id", _TEXT)))
+
 TABLES: Final = (
     USERS,
     METRIC_EVENTS,
@@ -213,6 +216,7 @@ TABLES: Final = (
     STREAK_FREEZES,
     STREAK_EVENTS,
     REJECTED,
+    ERASURES,
 )
 """Every table that the sink writes rows to."""
 

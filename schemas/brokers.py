@@ -9,6 +9,10 @@ Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
 MECHANISMS: Final[tuple[Mechanism, ...]] = get_args(Mechanism)
+REQUEST_TIMEOUT_MS: Final = 20_000
+"""How long a client waits for a broker that neither answers nor refuses, before it looks for another. A member of a group
+waits as long for the others in a rebalance, so this must be longer than any rebalance."""
+
 ENCRYPTED: Final = frozenset({"SSL", "SASL_SSL"})
 """The protocols with TLS."""
 SASL: Final = frozenset({"SASL_PLAINTEXT", "SASL_SSL"})
@@ -44,13 +48,17 @@ class Brokers(msgspec.Struct, frozen=True):
         Raises:
             OSError: a certificate file cannot be read (ssl.SSLError, which is one: it holds no certificate).
         """
-        options: dict[str, Any] = {"bootstrap_servers": self.bootstrap, "security_protocol": self.protocol}
+        options: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap,
+            "security_protocol": self.protocol,
+            "request_timeout_ms": REQUEST_TIMEOUT_MS,
+        }
         if self.protocol in ENCRYPTED:
             import ssl
 
             context = ssl.create_default_context(cafile=self.ca_file or None)
             if self.certificate_file:
-                context.load_cert_chain(self.certificate_file, self.key_file or None)
+                context.load_cert_chain(self.certificate_file, self.key_file or None, password="")
             options["ssl_context"] = context
         if self.protocol in SASL:
             options["sasl_mechanism"] = self.mechanism

@@ -299,6 +299,12 @@ class FreezesChanged(_Object, frozen=True, kw_only=True):
     balance: int
 
 
+class UserErased(_Object, frozen=True, kw_only=True):
+    """`user.erased`: what logical topic `topic` holds of the user before this record no longer counts (X30)."""
+
+    topic: str
+
+
 DATA_OF_TYPE: dict[str, type[msgspec.Struct]] = {
     "achievement.completed": AchievementCompleted,
     "achievement.backdated": AchievementBackdated,
@@ -323,6 +329,7 @@ DATA_OF_TYPE: dict[str, type[msgspec.Struct]] = {
     "streak.restored": StreakRestored,
     "streak.freezes_changed": FreezesChanged,
     "user.upserted": UserUpserted,
+    "user.erased": UserErased,
 }
 """The Struct of `data` of every derived type."""
 
@@ -345,3 +352,15 @@ class Rejected(msgspec.Struct, frozen=True):
     key: str | dict[str, str] | None
     value: str | dict[str, str] | None
     truncated: bool | UnsetType = UNSET
+
+
+class Handled(msgspec.Struct, omit_defaults=True, frozen=True):
+    """A record of `plaudit.handled`, key `place` (X31): what was done about a refused record, and when.
+
+    `retried_as` is the place of the record that was written again, empty for one that was dropped.
+    """
+
+    place: str
+    action: Literal["retried", "dropped"]
+    at: str
+    retried_as: str = msgspec.field(default="", name="as")

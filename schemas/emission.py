@@ -2,6 +2,8 @@
 
 import msgspec
 
+from schemas.topics import REJECTED
+
 
 class Emission(msgspec.Struct, frozen=True, gc=False):
     """One record to publish.
@@ -19,6 +21,33 @@ class Emission(msgspec.Struct, frozen=True, gc=False):
     value: bytes
     type: str = ""
     id: str = ""
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether it tells of a refused record (X11); the topic holds markers of erasures too (X30)."""
+        return self.topic == REJECTED and not self.type
+
+
+class Measures(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a fold holds and how far it is, as of its last round; for metrics.
+
+    Attributes:
+        state_bytes: encoded states of all users.
+        users: users with a state.
+        remembered_ids: event ids and idempotency keys; chunks read in a recovery count as full.
+        timers: users with something due some time.
+        overdue: users with something due by the instant asked about, counted up to 10,000; 0 before the first tick.
+        tick_ms: last tick applied, epoch milliseconds; None before the first.
+        catalogs: version in force by tenant.
+    """
+
+    state_bytes: int = 0
+    users: int = 0
+    remembered_ids: int = 0
+    timers: int = 0
+    overdue: int = 0
+    tick_ms: int | None = None
+    catalogs: dict[str, str] = {}
 
 
 class CatalogMissingError(Exception):

@@ -56,7 +56,7 @@ class MetricEvent(_Record, frozen=True, kw_only=True):
     metric: str
     user: User
     value: Raw
-    attributes: dict[str, str] | UnsetType = UNSET
+    attributes: dict[str, Text] | UnsetType = UNSET
     idempotency_key: str | UnsetType = UNSET
 
 
@@ -150,6 +150,12 @@ class Preferences(_Record, frozen=True, kw_only=True, tag="preferences", tag_fie
     notifications: NotificationPreferences | UnsetType = UNSET
 
 
+class Erase(_Record, frozen=True, kw_only=True, tag="erase", tag_field="type"):
+    """Erase all that is known of a user, who is named by the id alone (X29)."""
+
+    user: User
+
+
 class Tick(_Record, frozen=True, kw_only=True, tag="tick", tag_field="type"):
     """Time has reached `at` (X7). Written to every partition by the clock."""
 
@@ -173,6 +179,7 @@ UserRecord = (
     | PauseStreak
     | UnpauseStreak
     | Preferences
+    | Erase
 )
 ControlRecord = Tick | CatalogSwitch
 InputRecord = UserRecord | ControlRecord
@@ -186,6 +193,7 @@ TYPED: Final[dict[str, type[InputRecord]]] = {
     "streak.restore": RestoreStreak,
     "streak.reset": ResetStreak,
     "preferences": Preferences,
+    "erase": Erase,
     "tick": Tick,
     "catalog": CatalogSwitch,
 }

@@ -1,13 +1,28 @@
 """The state of one user: what a changelog record holds (architecture.md section 6).
 
-Encoded as JSON arrays (array_like): totals at 9 digits exceed 64 bits. New fields go to the end, with a default, so
-that older records still decode. Instants are epoch milliseconds, days day numbers, metric values scaled integers.
+Encoded as JSON arrays (array_like): totals at 9 digits exceed 64 bits. New fields go to the end, with a default, so that
+older records still decode; they raise `upcasts.STATE_VERSION`, so that no older worker drops them (X33). Instants are epoch
+milliseconds, days day numbers, metric values scaled integers.
 """
 
 from typing import Final
 
 import msgspec
 from msgspec import Raw
+
+
+class NewerStateError(Exception):
+    """State that a newer version of this program wrote. The operator starts that version, or goes back (docs/upgrades.md).
+
+    Attributes:
+        found: version of the state.
+        known: the latest version that this program can read.
+    """
+
+    def __init__(self, found: int, known: int) -> None:
+        super().__init__(f"the state has schema version {found}, this program knows versions up to {known}")
+        self.found = found
+        self.known = known
 
 
 class Counter(msgspec.Struct, array_like=True, gc=False):
@@ -117,7 +132,8 @@ class UserState(msgspec.Struct, array_like=True, gc=False):
     (S37), `freeze_anchor` the instant accumulation counts from and `freeze_next` its next due day (S42). The `streak_` fields
     are preferences; None = the setting of the account (S79). `anniversary_day` is the local day up to which anniversaries are
     done (A31). `boosts` tells of the user's own boosts whether they are scheduled, started or finished: 0, 1, 2 (P87).
-    `notifications` holds the channels chosen per kind of message (U13a).
+    `notifications` holds the channels chosen per kind of message (U13a). `quarantine` is the catalog version under which the
+    user stands still, because time or a catalog switch could not be carried out for it (D-89); None = it does not.
     """
 
     tenant: str
@@ -152,6 +168,7 @@ class UserState(msgspec.Struct, array_like=True, gc=False):
     boosts: dict[str, int] = {}
     notifications: dict[str, list[str]] = {}
     messages: Messages | None = None
+    quarantine: str | None = None
 
 
 class StoredTallies(msgspec.Struct, array_like=True, gc=False):
@@ -169,7 +186,8 @@ class PartitionState(msgspec.Struct, array_like=True, gc=False):
 
     `next_offset` is the offset marker, `tick` the latest tick, `catalogs` the version in force per tenant,
     `switching` = [tenant, version, last user key done (hex)] while a catalog switch is carried out in slices,
-    `boosts` per tenant how far the boosts of everybody are: 0 scheduled, 1 started, 2 finished; in partition 0 only (C37).
+    `boosts` per tenant how far the boosts of everybody are: 0 scheduled, 1 started, 2 finished; in partition 0 only (C37),
+    `announced` the number of the switch's notices that are out, while it is carried out in slices.
     """
 
     next_offset: int = 0
@@ -177,3 +195,4 @@ class PartitionState(msgspec.Struct, array_like=True, gc=False):
     catalogs: dict[str, str] = {}
     switching: tuple[str, str, str] | None = None
     boosts: dict[str, dict[str, int]] = {}
+    announced: int = 0

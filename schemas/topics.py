@@ -15,6 +15,8 @@ MESSAGES: Final = "messages"
 LEDGER: Final = "ledger"
 OUTCOMES: Final = "outcomes"
 REJECTED: Final = "rejected"
+HANDLED: Final = "handled"
+"""Which refused records were retried or dropped (X31). Only commands use it; a worker does without."""
 
 DERIVED: Final = (AWARDS, LEVELS, ACHIEVEMENTS, STREAKS, LEADERBOARDS, MESSAGES, LEDGER)
 """Topics that hold derived events with envelope E2."""
@@ -46,8 +48,17 @@ TOPIC_OF_TYPE: Final = {
 }
 """Logical topic of every derived type that users' records cause."""
 
+ERASED: Final = "user.erased"
+"""Derived type that tells of an erasure, once in each of ERASED_TOPICS (X30)."""
+
+ERASED_TOPICS: Final = (AWARDS, LEVELS, ACHIEVEMENTS, STREAKS, MESSAGES, LEDGER, REJECTED)
+"""Logical topics that hold something of users, in the order of emission. On `outcomes` the erasure's own outcome tells."""
+
 DEFAULT_PREFIX: Final = "plaudit"
 DEFAULT_PARTITIONS: Final = 8
+
+STATE_TABLE: Final = "state"
+"""The workers' table of users."""
 
 MAX_RECORD_BYTES: Final = 256 * 1024
 """Largest input record (X1)."""
@@ -84,6 +95,7 @@ def topic_specs() -> list[TopicSpec]:
             },
         ),
         TopicSpec(CATALOG, 1, {"cleanup.policy": "compact", **size}),
+        TopicSpec(HANDLED, 1, {"cleanup.policy": "compact"}),
         *(TopicSpec(name, None, {"retention.ms": "-1", **derived}) for name in (*DERIVED, OUTCOMES, REJECTED)),
     ]
 
@@ -93,6 +105,22 @@ def full_name(name: str, prefix: str = DEFAULT_PREFIX) -> str:
     return f"{prefix}.{name}"
 
 
+def progress_group(prefix: str = DEFAULT_PREFIX) -> str:
+    """Return the consumer group of the workers, whose committed offsets say how far the input log is applied."""
+    return f"{prefix}-progress"
+
+
+def state_changelog(prefix: str = DEFAULT_PREFIX) -> str:
+    """Return the topic of the workers' state, named as Faust names the changelog of the table STATE_TABLE."""
+    return f"{progress_group(prefix)}-{STATE_TABLE}-changelog"
+
+
 def user_key(tenant: str, user_id: str) -> bytes:
     """Return the record key of a user: the user id, with tenants tenant, NUL, user id (X1)."""
     return f"{tenant}\0{user_id}".encode() if tenant else user_id.encode()
+
+
+def tenant_of(key: bytes) -> str:
+    """Return the tenant of a user's record key, empty without one; the inverse of `user_key` as far as it goes."""
+    tenant, separator, _ = key.partition(b"\0")
+    return tenant.decode() if separator else ""

@@ -39,6 +39,12 @@ class UserStep(Step, frozen=True, kw_only=True, tag="user"):
     attributes: Pairs
 
 
+class ErasedStep(Step, frozen=True, kw_only=True, tag="erased"):
+    """Everything known of the user was erased; not `known`: there was nothing in the state (X29)."""
+
+    known: bool
+
+
 class LocalDateStep(Step, frozen=True, kw_only=True, tag="local_date"):
     """The local date that the record counts for (S7)."""
 
@@ -289,6 +295,7 @@ class CatalogStep(Step, frozen=True, kw_only=True, tag="catalog"):
 AnyStep = (
     RecordStep
     | UserStep
+    | ErasedStep
     | LocalDateStep
     | RepeatStep
     | CounterStep

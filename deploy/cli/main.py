@@ -15,18 +15,22 @@ DEBUG_VARIABLE: Final = "PLAUDIT_DEBUG"
 COMMANDS: Final = {
     "run": ("run", "Everything in one go over the sample: results in a minute."),
     "up": ("up", "The same, then stay up until Ctrl-C."),
+    "status": ("status", "Show how an installation is: lag, partitions, tables, alarms."),
     "publish": ("publish", "Publish records (JSON lines) to the input log."),
     "freeze": ("freeze", "Grant a streak freeze."),
     "streak": ("streak", "Pause, unpause, restore, reset a user's streak."),
     "preferences": ("preferences", "Change a user's preferences."),
+    "erase": ("erase", "Erase all that is known of a user."),
     "import-git": ("import_git", "Turn a git history into metric events."),
     "tail": ("tail", "Show derived events as they come."),
+    "rejected": ("rejected", "List refused records, show them, write them again, put them away."),
     "user": ("user", "Show one user: balances, level, streak, achievements, awards."),
     "why": ("why", "Show how an award or any other effect came about, step by step."),
     "sql": ("sql", "Query the projected tables."),
     "catalog": ("catalog", "Check, publish and show catalogs."),
     "simulate": ("simulate", "Fold a file of records with a catalog, without any server."),
     "replay": ("replay", "Fold a log again: write what it derives, or compare it with what was recorded."),
+    "verify": ("verify", "Check topics, state and tables against the log: lost, doubled, reordered, wrong."),
     "preview": ("preview", "Show what a catalog would have done to the real users, or would do to one."),
     "dump": ("dump", "Write the input log as a file that simulate reads."),
     "tick": ("tick", "Write one tick: what is due by now happens."),
@@ -34,6 +38,7 @@ COMMANDS: Final = {
     "sink": ("sink", "Run a sink: derived events to ClickHouse."),
     "topics": ("topics", "Create and describe the topics."),
     "migrate": ("migrate", "Bring ClickHouse to the present schema."),
+    "security": ("security", "Write the rights of users on Kafka and in ClickHouse."),
     "schemas": ("schemas", "Export the JSON Schemas of all public forms."),
 }
 """Name of each subcommand, its module in this package, and its short help. `plaudit --help` imports none of them."""
@@ -88,23 +93,35 @@ Examples:
 \b
 Settings are environment variables:
   KAFKA_BOOTSTRAP            host:port,...; unset: the embedded server
-  CLICKHOUSE_URL             http://user:password@host:port; unset: the embedded server
+  CLICKHOUSE_URL             https://host:port or http://host:port; unset: the embedded server
   PLAUDIT_HOME               directory of the installation on this machine (.plaudit)
   PLAUDIT_PREFIX             in front of all topic names (plaudit)
   PLAUDIT_PARTITIONS         of the input log; cannot change once topics exist
   PLAUDIT_REPLICATION        replicas of new topics (1)
   PLAUDIT_ENVIRONMENT        part of derived ids (production)
   PLAUDIT_CONTROL_TOKEN      what control records must carry; unset: not checked
+  PLAUDIT_CONTROL_TOKEN_FILE the file that it is in
   PLAUDIT_DATABASE           in ClickHouse (plaudit)
   PLAUDIT_INSTANCE           name of a worker; unset: a free one of this home
   PLAUDIT_TICK_SECONDS       time between ticks of the clock (30)
   PLAUDIT_SESSION_SECONDS    silence after which a worker loses its partitions (8)
   PLAUDIT_ALLOW_RETENTION    1: the input log may have a retention
-  PLAUDIT_METRICS_PORT       where worker or sink serve Prometheus metrics (0: nowhere)
+  PLAUDIT_METRICS_PORT       where worker or sink serve /metrics, /healthz and /readyz (0: nowhere)
+  PLAUDIT_METRICS_HOST       address that they bind to there (127.0.0.1)
+  PLAUDIT_GRACE_SECONDS      how long worker and sink may take to end in order (25)
   PLAUDIT_LOG_LEVEL          of worker and sink: debug, info, warning, error, critical (info)
   PLAUDIT_DEBUG              1: show tracebacks
+Security of the servers (docs/security.md):
+  KAFKA_SECURITY_PROTOCOL    PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL (PLAINTEXT)
+  KAFKA_SASL_MECHANISM       PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (SCRAM-SHA-512)
+  KAFKA_USERNAME, KAFKA_PASSWORD or KAFKA_PASSWORD_FILE
+  KAFKA_CA_FILE              PEM file of the authority that signed the brokers' certificates; unset: the system's
+  KAFKA_CERTIFICATE_FILE, KAFKA_KEY_FILE         the client's own certificate, if the brokers ask for one
+  CLICKHOUSE_USER, CLICKHOUSE_PASSWORD or CLICKHOUSE_PASSWORD_FILE
+  CLICKHOUSE_CA_FILE         PEM file of the authority that signed the server's certificate; unset: the system's
 Of the embedded servers:
   PLAUDIT_KAFKA_PORT, PLAUDIT_CLICKHOUSE_PORT    fixed ports; unset: those of the last run, or free ones
+  PLAUDIT_CLICKHOUSE_USERS_FILE                  further users (plaudit security users-file)
   PLAUDIT_CACHE              directory of fetched files (~/.cache/plaudit)
   PLAUDIT_MAVEN_MIRROR       where Kafka is fetched from
 
@@ -166,14 +183,16 @@ def run(arguments: list[str]) -> int:
 
 
 def _tell(message: str) -> None:
-    print(f"plaudit: {message}", file=sys.stderr)
+    from deploy.redaction import Redactor
+
+    print(f"plaudit: {Redactor()(message)}", file=sys.stderr)
 
 
 def _explain(error: Exception) -> str:
     """One line for errors whose message is meant for people; else the type too, and how to learn more."""
     known = {
         "deploy.embedded.errors",
-        "deploy.settings",
+        "deploy.environment",
         "deploy.git_history",
         "projections.errors",
         "processors.engine.errors",
@@ -182,12 +201,26 @@ def _explain(error: Exception) -> str:
         return str(error)
     module = type(error).__module__.partition(".")[0]
     if module == "aiokafka":
-        return f"Kafka: {error or type(error).__name__}. Does the broker answer? See KAFKA_BOOTSTRAP."
+        return _of_kafka(error)
     if module == "clickhouse_connect":
-        return f"ClickHouse: {' '.join(str(error).split())}"
+        from projections.refusals import with_advice
+
+        return with_advice(f"ClickHouse: {' '.join(str(error).split())}")
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return f"unexpected {type(error).__name__}: {error} ({DEBUG_VARIABLE}=1 shows where)"
+
+
+def _of_kafka(error: Exception) -> str:
+    import asyncio
+
+    from deploy.settings import read_settings
+    from processors.engine.access import unreachable
+
+    brokers = read_settings().kafka
+    if brokers:
+        return asyncio.run(unreachable(brokers, error))
+    return f"Kafka: {error or type(error).__name__}. Does the broker answer? See KAFKA_BOOTSTRAP."
 
 
 def _discard_output() -> None:

@@ -26,11 +26,10 @@ def command(only_status: bool, dry_run: bool) -> int:
         raise click.UsageError("--status and --dry-run exclude each other")
     database = read_settings().database
     with servers(clickhouse=True, fresh=not only_status) as found:
-        import clickhouse_connect
-
         from projections import migrate
+        from projections.connection import connect
 
-        client = clickhouse_connect.get_client(dsn=found.clickhouse)
+        client = connect(found.clickhouse)
         if only_status:
             states = migrate.status(client, database)
             table(["version", "name", "state"], [[f"{one.version:04d}", one.name, one.state] for one in states])

@@ -55,9 +55,13 @@ def command(user_id: str, as_json: bool, periods: int, tenant: str) -> int:
     with servers(kafka=not settings.clickhouse_url, clickhouse=True) as found:
         kafka = found.kafka or settings.kafka
         catalog = asyncio.run(_catalog(kafka, settings.prefix, tenant)) if kafka else None
-        shown = read_user(ClickHouse(found.clickhouse, settings.database), user_id, tenant, catalog, periods)
+        clickhouse = ClickHouse(found.clickhouse, settings.database)
+        shown = read_user(clickhouse, user_id, tenant, catalog, periods)
+        erased = _erased(clickhouse, user_id, tenant) if shown is None else ""
     if shown is None:
         where = f" of tenant {tenant!r}" if tenant else ""
+        if erased:
+            raise MissingError(f"user {user_id!r}{where} was erased at {erased}, and has done nothing since")
         raise MissingError(
             f'there is no user {user_id!r}{where}; `plaudit sql "SELECT user_id FROM users LIMIT 10"` lists some'
         )
@@ -68,6 +72,15 @@ def command(user_id: str, as_json: bool, periods: int, tenant: str) -> int:
     else:
         _print(shown, catalog)
     return DONE
+
+
+def _erased(clickhouse: "ClickHouse", user_id: str, tenant: str) -> str:
+    """Return when a user was last erased, empty if never."""
+    from deploy.cli.support.clickhouse import instant_sql
+
+    query = f"SELECT {instant_sql('max(erased_at)')} AS at FROM erasures {_WHERE} HAVING count() > 0"
+    rows = clickhouse.rows(query, user=user_id, tenant=tenant)
+    return str(rows[0]["at"]) if rows else ""
 
 
 async def _catalog(brokers: Brokers, prefix: str, tenant: str) -> "Catalog | None":

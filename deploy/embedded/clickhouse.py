@@ -39,14 +39,17 @@ class ClickHouseServer:
         *,
         port: int | None = None,
         max_memory_bytes: int = MAX_MEMORY_BYTES,
+        users_file: Path | None = None,
         progress: Progress | None = None,
         cancelled: Event | None = None,
     ) -> None:
         """Nothing is started yet. `port` None takes the last port or a free one; a query beyond `max_memory_bytes` for
-        the whole server fails; setting `cancelled` breaks off a start in another thread."""
+        the whole server fails; `users_file` has further users (`plaudit security users-file`), besides `default`, which
+        it must have; setting `cancelled` breaks off a start in another thread."""
         self.directory = directory.absolute()
         self._configured_port = port
         self._max_memory_bytes = max_memory_bytes
+        self._users_file = users_file
         self._progress = progress or LineProgress()
         self._cancelled = cancelled or Event()
         self._child: Child | None = None
@@ -130,7 +133,10 @@ class ClickHouseServer:
         logs.mkdir(exist_ok=True)
         ports = choose_ports(("ClickHouse",), self.directory / "ports.json", {"ClickHouse": self._configured_port})
         self._url = f"http://default:@{LOOPBACK}:{ports['ClickHouse']}"
-        config = f"""<clickhouse>
+        users = (
+            f"\n  <users_config>{escape(str(self._users_file.absolute()))}</users_config>" if self._users_file else ""
+        )
+        config = f"""<clickhouse>{users}
   <http_port>{ports["ClickHouse"]}</http_port>
   <listen_host>{LOOPBACK}</listen_host>
   <mark_cache_size>{MARK_CACHE_BYTES}</mark_cache_size>

@@ -15,8 +15,9 @@ _JAVA_FRAME = re.compile(r"\s+(at |\.\.\. \d+ more)")
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text`: a reader sees the old content or the new, never a part."""
+    """Replace `path` by `text`: a reader sees the old content or the new, never a part. Only its owner may read it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.touch(0o600)
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 

@@ -6,7 +6,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
@@ -47,14 +47,23 @@ class KafkaServer:
         *,
         port: int | None = None,
         settings: Mapping[str, str] | None = None,
+        cluster_id: str | None = None,
+        format_options: Sequence[str] = (),
+        answers: Callable[[str], bool] | None = None,
         progress: Progress | None = None,
         cancelled: Event | None = None,
     ) -> None:
         """Nothing is started yet. `port` None takes the last port or a free one; `settings` are broker properties that
-        override the defaults of kafka_config; setting `cancelled` breaks off a start in another thread."""
+        override the defaults of kafka_config; `cluster_id` is that of the cluster of which the broker is a part, None: a
+        new one, its own; `format_options` are further ones of kafka-storage format, for users that must be there from
+        the beginning; `answers` tells whether the broker at `host:port` is ready, which `broker_answers` can only of a
+        plain text listener; setting `cancelled` breaks off a start in another thread."""
         self.directory = directory.absolute()
         self._port = port
         self._settings = dict(settings or {})
+        self._cluster_id = cluster_id
+        self._format_options = list(format_options)
+        self._answers = answers or broker_answers
         self._progress = progress or LineProgress()
         self._cancelled = cancelled or Event()
         self._child: Child | None = None
@@ -112,7 +121,7 @@ class KafkaServer:
             if not pid.isdigit():
                 raise StackError(f"Kafka did not start. {child.what_it_said()}")
             self._java_pid = int(pid)
-            child.wait_ready(lambda: broker_answers(self.bootstrap), START_TIMEOUT_S, self._cancelled)
+            child.wait_ready(lambda: self._answers(self.bootstrap), START_TIMEOUT_S, self._cancelled)
         except BaseException:
             self._give_up()
             raise
@@ -171,7 +180,9 @@ class KafkaServer:
         if (self.directory / "data" / "meta.properties").exists():
             return
         output = self.directory / "logs" / "format.out"
-        tool = ["kafka.tools.StorageTool", "format", "-g", "-t", random_cluster_id(), "-c", str(properties)]
+        cluster_id = self._cluster_id or random_cluster_id()
+        tool = ["kafka.tools.StorageTool", "format", "-g", "-t", cluster_id, "-c", str(properties)]
+        tool += self._format_options
         with output.open("wb") as log:
             process = subprocess.Popen(
                 [str(java), "-Xmx128m", "-XX:+UseSerialGC", *FAST_START, self._log_option(), *tool],

@@ -23,6 +23,8 @@ STACK_FILE = "stack.json"
 LOCK_FILE = "stack.lock"
 LOCK_TIMEOUT_S = 1.0
 
+USERS_VARIABLE = "PLAUDIT_CLICKHOUSE_USERS_FILE"
+
 
 class Endpoints(msgspec.Struct, frozen=True):
     """Where the servers are. A part that was neither started nor configured is an empty string."""
@@ -97,6 +99,7 @@ class EmbeddedStack:
             self.clickhouse = ClickHouseServer(
                 self.home / "clickhouse",
                 port=port_from_env("PLAUDIT_CLICKHOUSE_PORT"),
+                users_file=_users_file(),
                 progress=self._progress,
                 cancelled=self._cancelled,
             )
@@ -199,6 +202,16 @@ def running_stack(home: Path) -> Endpoints | None:
     if "clickhouse" in record.started and not clickhouse_answers(record.clickhouse_url):
         return None
     return Endpoints(record.kafka_bootstrap, record.clickhouse_url)
+
+
+def _users_file() -> Path | None:
+    name = os.environ.get(USERS_VARIABLE, "").strip()
+    if not name:
+        return None
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise StackError(f"{USERS_VARIABLE}={name!r} is no file; write one with `plaudit security users-file`")
+    return path
 
 
 def _read_record(home: Path) -> StackRecord | None:

@@ -21,7 +21,7 @@ from schemas.emission import Emission
 from schemas.instants import DAY_MS, format_day, format_instant
 from schemas.numbers import format_scaled
 from schemas.records import LogRecord
-from schemas.topics import REJECTED, user_key
+from schemas.topics import user_key
 
 USER: Final = "preview"
 """Id of the fresh user."""
@@ -204,7 +204,7 @@ def run_scenario(
             for emission in out:
                 if isinstance(emission, Noted):
                     awards.take(emission)
-                elif emission.topic == REJECTED:
+                elif emission.is_refusal:
                     refusal = decode_refusal(emission.value)
                     awards.tally.refuse(refusal.reason, 1, (record.timestamp_ms, 0, record.offset), refusal.message)
             out.clear()

@@ -14,7 +14,6 @@ from schemas.catalog import CatalogRecord
 from schemas.catalog_file import decode_config
 from schemas.emission import CatalogMissingError, Emission
 from schemas.records import LogRecord
-from schemas.topics import REJECTED
 
 OLD: Final = 1
 NEW: Final = 2
@@ -168,7 +167,7 @@ class _Fold:
         for emission in self._out:
             if type(emission) is Noted:
                 self._tallier.take(emission)
-            elif counted and emission.topic == REJECTED:
+            elif counted and emission.is_refusal:
                 self._refuse(record, emission.value)
         self._out.clear()
 

@@ -102,6 +102,9 @@ class Watching(Effects):
         if kind in WATCHED:
             self.out.append(Noted("", None, b"", kind, data=data, user=self.user, occurred_ms=due_ms))
 
+    def emit_to(self, topic: str, kind: str, data: Data, occurred_ms: int) -> None:
+        """See Effects; nothing that goes to several topics is watched."""
+
 
 def award_of(noted: Noted) -> PointsAwardedSeen:
     """Return what a noted `points.awarded` says."""

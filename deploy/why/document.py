@@ -18,7 +18,7 @@ from processors.rules.user import User
 from schemas.instants import format_instant
 from schemas.numbers import exact
 from schemas.outcome import InstantText, StreakObject
-from schemas.topics import OUTCOMES, REJECTED, full_name
+from schemas.topics import OUTCOMES, full_name
 from schemas.trace import AnyStep
 
 _text: Final = json.JSONDecoder(parse_float=Decimal).decode
@@ -189,7 +189,7 @@ def _catalog(found: Rebuilt) -> CatalogShown | None:
 
 def _refusal(found: Rebuilt) -> Refusal | UnsetType:
     for emission in found.emissions:
-        if emission.topic == REJECTED:
+        if emission.is_refusal:
             fields = decoded(emission.value)
             reason = fields["reason"]
             return Refusal(reason=reason, message=fields["message"], rules=RULES.get(reason, ()))

@@ -70,6 +70,7 @@ _SHORT: Final[dict[str, Callable[[Json], str]]] = {
     "emails.achievement_due": lambda data: f"{data['achievement']['id']}: {data['achievement']['name']}",
     "metric.changed": lambda data: f"{data['metric']} {data['value']:+,}, total {number(data['total'])}",
     "user.upserted": lambda data: f"zone {data['user']['tz'] or 'UTC'}",
+    "user.erased": lambda data: f"what {data['topic']} holds of the user before this",
 }
 
 

@@ -20,7 +20,7 @@ from processors.rules.user import User
 from schemas.emission import Emission
 from schemas.records import LogRecord
 from schemas.state import UserState
-from schemas.topics import REJECTED
+from schemas.topics import ERASED
 from schemas.trace import AnyStep
 
 NO_LIMIT: Final = 2**62
@@ -197,6 +197,8 @@ class Rebuilding:
         event_id = found.event_id or default if found is not None else default
         if not emitted:
             return event_id, self._first.get(event_id)
-        if not any(emission.topic == REJECTED for emission in emitted):
+        if any(emission.type == ERASED for emission in emitted):
+            self._first = {}
+        if not any(emission.is_refusal for emission in emitted):
             self._first.setdefault(event_id, place)
         return event_id, None

@@ -16,6 +16,7 @@ from schemas.trace import (
     BalanceStep,
     BoostStep,
     CounterStep,
+    ErasedStep,
     RecordStep,
     RepeatStep,
     StreakStep,
@@ -118,6 +119,8 @@ def _moved(step: AnyStep) -> str:
     if isinstance(step, BalanceStep):
         level = f" ({step.level_before} -> {step.level_after})" if step.level_before != step.level_after else ""
         return f"{step.system} {step.after - step.before:+,} = {number(step.after)}{level}"
+    if isinstance(step, ErasedStep):
+        return "everything known of the user was erased" if step.known else "there was no such user to erase"
     if isinstance(step, RepeatStep):
         return f"its idempotency key was used by event {step.original}, so nothing moved"
     return ""

@@ -13,6 +13,7 @@ from schemas.trace import (
     BoostStep,
     CatalogStep,
     CounterStep,
+    ErasedStep,
     FilledStep,
     FreezeStep,
     LocalDateStep,
@@ -237,6 +238,7 @@ def _record(step: RecordStep) -> str:
 _STEPS: Final[dict[type, Callable[[Any], str]]] = {
     RecordStep: _record,
     UserStep: _user,
+    ErasedStep: lambda step: "everything known of the user is erased" if step.known else "there was no such user",
     LocalDateStep: lambda step: f"counts for {step.local_date}, zone {step.zone}",
     RepeatStep: lambda step: f"idempotency key {step.idempotency_key} was used by event {step.original}: nothing moves",
     CounterStep: _counter,

@@ -54,19 +54,26 @@ class Clock:
 
         Two workers may both think that they lead for a moment; ticks of both do no harm.
         """
+        while True:
+            try:
+                await self._run(leads)
+            except KafkaError as error:  # a tick was not written; the next one makes up for it
+                log.warning("tick_not_written", error=repr(error))
+            await asyncio.sleep(LEADER_POLL_S)
+
+    async def _run(self, leads: Callable[[], bool]) -> None:
+        """Raises KafkaError if the brokers do not answer or refuse: after some errors a producer refuses for good, so
+        the next attempt needs a new one."""
         producer = _producer(self._brokers)
-        await producer.start()
-        last: float | None = None
         try:
+            await producer.start()
+            last: float | None = None
             while True:
                 if not leads():
                     last = None
                 elif last is None or time.monotonic() - last >= self._interval_s:
                     last = time.monotonic()
-                    try:
-                        await _write(producer, self._topic, self._now(), self._token)
-                    except KafkaError as error:  # the next tick makes up for this one
-                        log.warning("tick_not_written", error=repr(error))
+                    await _write(producer, self._topic, self._now(), self._token)
                 await asyncio.sleep(min(LEADER_POLL_S, self._interval_s))
         finally:
             await producer.stop()

@@ -3,36 +3,35 @@
 import asyncio
 import gc
 import logging
-import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
-from prometheus_client import start_http_server
 
 from processors.agents.clock import TICK_INTERVAL_S, Clock
 from processors.agents.progress import progress_folds
 from processors.engine.app import SESSION_S, Engine, EngineOptions
-from processors.engine.errors import EngineError
 from processors.engine.fold import CatalogStore
 from processors.engine.instance import claim_instance
 from processors.engine.logs import quiet_libraries
 from processors.engine.names import Names
+from processors.engine.serving import serving
+from processors.engine.signals import stop_on_signals
 from processors.engine.table import MakeFold
+from processors.engine.watch import EngineWatch
 from processors.rules import partition
 from processors.rules.catalogs import CatalogStore as Catalogs
 from processors.rules.settings import FoldSettings
 from schemas.brokers import Brokers
+from schemas.operations import GRACE_S, LOOPBACK
 from schemas.topics import DEFAULT_PARTITIONS, DEFAULT_PREFIX
 
 log = structlog.get_logger(__name__)
 
 GC_THRESHOLDS: Final = (200_000, 20, 100)
 """A round makes many objects without cycles; the default thresholds would walk all states over and over."""
-
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +51,11 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     session_s: float = SESSION_S
     allow_retention: bool = False
     metrics_port: int = 0
-    """Where Prometheus metrics are served; 0 = nowhere."""
+    """Where /metrics, /healthz and /readyz are served; 0 = nowhere."""
+    metrics_host: str = LOOPBACK
+    """Address to bind to there."""
+    grace_s: float = GRACE_S
+    """How long the worker may take to end in order."""
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -94,29 +97,26 @@ async def work(options: WorkerOptions, stop: asyncio.Event, *, clock: bool, rule
             names=names,
             session_s=options.session_s,
             allow_retention=options.allow_retention,
+            grace_s=options.grace_s,
         )
         log.info("worker_starts", instance=instance.name, group=names.group, clock=clock, compiled=is_compiled())
-        await Engine(engine_options, rules.make_fold, rules.catalogs).run(stop, beside=_clock(options, names, clock))
+        engine = Engine(engine_options, rules.make_fold, rules.catalogs)
+        watch = EngineWatch(engine, clock=clock, compiled=is_compiled())
+        async with serving(options.metrics_host, options.metrics_port, watch):
+            await engine.run(stop, beside=_beside(options, names, watch, clock))
         log.info("worker_stopped", instance=instance.name)
     finally:
         instance.release()
 
 
 def run_worker(options: WorkerOptions, *, clock: bool, rules: Rules | None = None) -> None:
-    """Run a worker until SIGTERM or SIGINT: then it finishes the round in hand, leaves the group, and returns.
+    """Run a worker until SIGTERM or SIGINT: then it finishes the round in hand, leaves the group, and returns, within
+    the grace period (see signals.stop_on_signals).
 
     Blocks. `clock` false while history is being loaded (X8). Raises what made it crash; of EngineError the message is
     meant for the operator.
     """
     quiet_libraries(logging.WARNING)
-    if options.metrics_port:
-        try:
-            start_http_server(options.metrics_port)
-        except OSError as error:
-            raise EngineError(
-                f"PLAUDIT_METRICS_PORT={options.metrics_port} cannot be used ({error.strerror}); "
-                "free that port, or set the variable to another"
-            ) from error
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     asyncio.run(_until_signal(options, clock, rules))
@@ -124,18 +124,22 @@ def run_worker(options: WorkerOptions, *, clock: bool, rules: Rules | None = Non
 
 async def _until_signal(options: WorkerOptions, clock: bool, rules: Rules | None) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, stop.set)
+    stop_on_signals(stop, options.grace_s)
     await work(options, stop, clock=clock, rules=rules)
 
 
-def _clock(options: WorkerOptions, names: Names, wanted: bool) -> Callable[[Engine], Awaitable[None]] | None:
-    if not wanted:
-        return None
+def _beside(
+    options: WorkerOptions, names: Names, watch: EngineWatch, ticks: bool
+) -> Callable[[Engine], Awaitable[None]]:
+    """Return what goes on beside the rounds: the clock, and the looks that metrics and probes tell of."""
 
     async def beside(engine: Engine) -> None:
         clock = Clock(options.brokers, names, token=options.control_token, interval_s=options.tick_interval_s)
-        await clock.run(engine.leads)
+        looking = asyncio.create_task(watch.run()) if options.metrics_port else None
+        try:
+            await (clock.run(engine.leads) if ticks else asyncio.Event().wait())
+        finally:
+            if looking is not None:
+                looking.cancel()
 
     return beside

@@ -1,6 +1,7 @@
 """The Faust app of a worker: its settings, its parts, and how it runs and ends."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +24,8 @@ from processors.engine.round import Limits, RoundRunner
 from processors.engine.table import EngineTables, MakeFold, StateTable
 from processors.engine.topics import check_topics
 from processors.engine.worker import RoundWorker
-from schemas.brokers import Brokers
+from schemas.brokers import REQUEST_TIMEOUT_MS, Brokers
+from schemas.operations import GRACE_S
 
 log = structlog.get_logger(__name__)
 
@@ -35,9 +37,22 @@ HEARTBEATS_PER_SESSION: Final = 4
 DATA_FOLDER: Final = "faust"
 """Faust's data directory in the home of the installation. It makes empty folders there: tables are in memory."""
 
-REBALANCE_TIMEOUT_S: Final = 30.0
-QUIESCE_TIMEOUT_S: Final = 15.0
-STOP_TIMEOUT_S: Final = 20.0
+METADATA_AGE_MS: Final = 30_000
+"""How long a view of the cluster may be old that no error has corrected; aiokafka's is five minutes."""
+
+START_PATIENCE_S: Final = 60.0
+"""How long a worker that starts waits for brokers that do not answer. Then it ends, and says so: the address may be wrong.
+A worker that has begun waits without end."""
+
+REBALANCE_TIMEOUT_S: Final = 15.0
+"""How long a rebalance waits for members that end their rounds. Below the time-out of requests, since those to join wait
+as long."""
+
+QUIESCE_SHARE: Final = 0.6
+"""Part of the grace period that the round in hand gets to end; the rest is for leaving the group and letting go."""
+
+STOP_SHARE: Final = 0.9
+"""Part of the grace period after which the Faust app is left as it is."""
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +71,8 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     session_s: float = SESSION_S
     allow_retention: bool = False
     """Whether the input log may have a retention (X9a)."""
+    grace_s: float = GRACE_S
+    """How long an orderly end may take."""
 
 
 class Engine:
@@ -66,6 +83,8 @@ class Engine:
         folds look catalogs up in."""
         patch_flow_control()
         self.options = options
+        self.metrics = Metrics()
+        self._started = False
         options.home.mkdir(parents=True, exist_ok=True)  # Faust makes its data directory, but not what that lies in
         self.app = _build_app(options)
         self.table = StateTable(self.app, make_fold, options.partitions)
@@ -80,13 +99,22 @@ class Engine:
             options.names,
             limits=options.limits,
             catalogs=catalogs,
-            observer=Metrics(),
+            observer=self.metrics,
         )
         self.worker = RoundWorker(options.names, self.table, self.port, self.runner, catalogs)
         transport = EngineTransport(_urls(options.brokers), self.app)
         transport.handler = self.worker
         self.app.transport = transport
         _subscribe(self.app, options.names.input)
+
+    @property
+    def consumer(self) -> BatchConsumer | None:
+        """The consumer; None before the start, which makes it."""
+        if not self._started:
+            return None
+        consumer = self.app.consumer
+        assert isinstance(consumer, BatchConsumer)
+        return consumer
 
     def leads(self) -> bool:
         """Whether this worker is at work on partition 0, and so the one that writes the clock."""
@@ -102,9 +130,16 @@ class Engine:
         """
         check_libraries()
         options = self.options
-        await check_topics(options.brokers, options.names, options.partitions, allow_retention=options.allow_retention)
+        await check_topics(
+            options.brokers,
+            options.names,
+            options.partitions,
+            allow_retention=options.allow_retention,
+            patience_s=START_PATIENCE_S,
+        )
         self.app.finalize()
         await self.app.maybe_start()
+        self._started = True
         tasks: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(stop.wait()),
             asyncio.ensure_future(self.app._crashed.wait()),
@@ -123,17 +158,20 @@ class Engine:
             raise self.app.crash_reason
 
     async def _stop(self) -> None:
-        consumer = self.app.consumer
-        assert isinstance(consumer, BatchConsumer)
+        """Within the grace period: finish the round in hand, commit it, leave the group, let go of the producer."""
+        assert self.consumer is not None
+        began, grace_s = time.monotonic(), self.options.grace_s
         try:
-            await consumer.quiesce(QUIESCE_TIMEOUT_S)
+            await self.consumer.quiesce(grace_s * QUIESCE_SHARE)
         except TimeoutError:
-            log.warning("round_not_finished", waited_s=QUIESCE_TIMEOUT_S)
+            log.warning("round_not_finished", waited_s=grace_s * QUIESCE_SHARE)
+        quiet_s = time.monotonic() - began
         try:
-            await asyncio.wait_for(self.app.stop(), STOP_TIMEOUT_S)
+            await asyncio.wait_for(self.app.stop(), max(0.0, grace_s * STOP_SHARE - quiet_s))
         except TimeoutError:
-            log.warning("app_not_stopped", waited_s=STOP_TIMEOUT_S)
+            log.warning("app_not_stopped", waited_s=grace_s * STOP_SHARE)
         await self.port.stop()
+        log.info("stopped", round_s=round(quiet_s, 3), s=round(time.monotonic() - began, 3))
 
 
 def _build_app(options: EngineOptions) -> faust.App:
@@ -145,9 +183,11 @@ def _build_app(options: EngineOptions) -> faust.App:
         consumer_group_instance_id=options.instance,
         broker_session_timeout=options.session_s,
         broker_heartbeat_interval=options.session_s / HEARTBEATS_PER_SESSION,
+        broker_request_timeout=REQUEST_TIMEOUT_MS / 1000,
         broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
         broker_check_crcs=False,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_AGE_MS,
         stream_recovery_delay=0.0,
         stream_wait_empty=False,
         topic_allow_declare=False,

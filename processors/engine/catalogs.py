@@ -88,7 +88,7 @@ async def publish_catalog(
     """
     producer = AIOKafkaProducer(
         **brokers.client(),
-        transactional_id=f"{names.prefix}-publisher",
+        transactional_id=names.publisher,
         acks="all",
         max_request_size=MAX_TOPIC_RECORD_BYTES,
     )

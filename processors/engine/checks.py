@@ -35,6 +35,7 @@ PRIVATE_NAMES: Final[tuple[tuple[Any, str], ...]] = (
     (Recovery, "_set_recovery_ended"),
     (FlowControlEvent, "resume"),
     (Fetcher, "fetched_records"),
+    (Fetcher, "_update_fetch_positions"),
     (GroupCoordinator, "_do_fetch_commit_offsets"),
     (GroupCoordinator, "_maybe_leave_group"),
     (GroupCoordinator, "_send_req"),

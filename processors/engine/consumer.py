@@ -10,6 +10,8 @@ from typing import Any, Final, TypeVar, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.subscription_state import Assignment
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -28,6 +30,7 @@ POLL_TIMEOUT_S: Final = 1.0
 MEMBERSHIP_CHECK_S: Final = 1.0
 RECOVERY_POLL_RECORDS: Final = 20_000
 RECOVERY_POLL_TIMEOUT_S: Final = 0.25
+START_RETRY_S: Final = 1.0
 FETCH_WAIT_MS: Final = 100
 """Longest a fetch waits at the broker. A partition read meanwhile waits with it, so Faust's 1.5 s are latency."""
 
@@ -35,6 +38,9 @@ Records = dict[TP, list[Any]]
 """What a poll brings: aiokafka's records by partition, none of the lists empty."""
 
 Go = Callable[[], bool]
+
+PollMore = Callable[[set[int]], Coroutine[Any, Any, Records]]
+"""Fetches what is there by now, of all partitions but those given, without waiting."""
 
 T = TypeVar("T")
 
@@ -53,6 +59,18 @@ def patch_flow_control() -> None:
     FlowControlEvent.resume = resume_once  # type: ignore[method-assign]
 
 
+async def update_positions(fetcher: Fetcher, assignment: Assignment, node_id: int, tps: list[TopicPartition]) -> Any:
+    """Look for positions where there are none (takes the place of the fetcher's own method, which it calls).
+
+    A broker that has lost a partition answers that it does not lead it. aiokafka then asks the same broker again, and
+    nothing else of it, until its view of the cluster expires after minutes.
+    """
+    found = await Fetcher._update_fetch_positions(fetcher, assignment, node_id, tps)
+    if assignment.active and not all(assignment.state_value(tp).has_valid_position for tp in tps):
+        fetcher._client.force_metadata_update()
+    return found
+
+
 class EngineThread(driver.AIOKafkaConsumerThread):
     """The thread that owns the aiokafka consumer. What starts with `in_thread` is run there by `run`."""
 
@@ -63,9 +81,20 @@ class EngineThread(driver.AIOKafkaConsumerThread):
         return consumer
 
     async def on_start(self) -> None:
-        """Start the aiokafka consumer, and teach its coordinator KIP-447."""
-        await super().on_start()
-        coordinator = self._ensure_consumer()._coordinator
+        """Start the aiokafka consumer, and teach its coordinator KIP-447. Waits for brokers that do not answer."""
+        while True:
+            try:
+                await super().on_start()
+                break
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                log.warning("kafka_not_ready", error=repr(error), again_in_s=START_RETRY_S)
+            await self._ensure_consumer().stop()
+            await asyncio.sleep(START_RETRY_S)
+        consumer = self._ensure_consumer()
+        consumer._fetcher._update_fetch_positions = partial(update_positions, consumer._fetcher)
+        coordinator = consumer._coordinator
         coordinator._do_fetch_commit_offsets = partial(stable_offsets, coordinator)
         coordinator._maybe_leave_group = partial(leave_group, coordinator)
 
@@ -104,9 +133,18 @@ class EngineThread(driver.AIOKafkaConsumerThread):
                 if self._state(tp) is not None:
                     consumer.seek(tp, records[0].offset)
             return {}, {}
-        states = {tp: self._state(TopicPartition(tp.topic, tp.partition)) for tp in partitions}
-        positions = {tp: state._position for tp, state in states.items() if state is not None and state._position}
+        positions = await self.in_thread_positions(partitions)
         return {TP(tp.topic, tp.partition): records for tp, records in fetched.items()}, positions
+
+    async def in_thread_poll_more(
+        self, partitions: set[TP], max_records: int, current: Go
+    ) -> tuple[Records, dict[TP, int]]:
+        """As `in_thread_poll`, without waiting; `partitions` may be empty: then only the group hears of us, which gives up a
+        member that asks for nothing for long."""
+        if partitions:
+            return await self.in_thread_poll(partitions, max_records, 0.0, current)
+        with self._ensure_consumer()._fetcher._subscriptions.fetch_context():
+            return {}, {}
 
     async def in_thread_seek(self, offsets: Mapping[TP, int | None], current: Go) -> dict[TP, int]:
         """Set positions, None to where the log begins; return them. Nothing happens if no longer `current`."""
@@ -123,12 +161,27 @@ class EngineThread(driver.AIOKafkaConsumerThread):
             positions[TP(tp.topic, tp.partition)] = position
         return positions
 
+    async def in_thread_rest(self, partitions: set[TP]) -> None:
+        """Fetch nothing from these partitions, and do not look for a position in them: aiokafka asks nothing else of a
+        broker while it looks for one, and would fetch what nobody takes."""
+        for tp in partitions:
+            state = self._state(TopicPartition(tp.topic, tp.partition))
+            if state is not None:
+                if not state.has_valid_position:
+                    state.seek(0)
+                state.pause()
+
     async def in_thread_log_ends(self, partitions: set[TP]) -> dict[TP, int]:
         """Return the ends of the logs, not the last stable offsets: recovery must also wait for a transaction that is
         still being ended."""
         wanted = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
         ends = await log_ends(self._ensure_consumer(), wanted)
         return {TP(tp.topic, tp.partition): end for tp, end in ends.items()}
+
+    async def in_thread_positions(self, partitions: set[TP]) -> dict[TP, int]:
+        """Return the next offset to fetch of each partition that has one. Asks nobody."""
+        states = {tp: self._state(TopicPartition(tp.topic, tp.partition)) for tp in partitions}
+        return {tp: state._position for tp, state in states.items() if state is not None and state._position}
 
     async def in_thread_committed(self, partitions: set[TP]) -> dict[TP, int]:
         """Return committed offsets once they are stable, that is once no transaction holds newer ones. What has none is
@@ -166,8 +219,9 @@ class BatchHandler:
         """The group has given out partitions; `member` is who got them. Recovery follows."""
         raise NotImplementedError
 
-    async def handle(self, records: Records, go: Go) -> bool:
-        """Process the records of a poll until `go` is false. False: they must be recovered first; do not go on."""
+    async def handle(self, records: Records, go: Go, more: PollMore | None = None) -> bool:
+        """Process the records of a poll until `go` is false; what takes long asks for `more` meanwhile. False: they must
+        be recovered first; do not go on."""
         raise NotImplementedError
 
 
@@ -188,6 +242,11 @@ class BatchConsumer(driver.Consumer):
     def thread(self) -> EngineThread:
         """The thread with the aiokafka consumer."""
         return self._thread
+
+    @property
+    def busy(self) -> bool:
+        """Whether a poll is being processed."""
+        return self._busy.locked()
 
     @property
     def handler(self) -> BatchHandler:
@@ -265,7 +324,7 @@ class BatchConsumer(driver.Consumer):
         if not self.flow_active:
             await self.wait(self.can_resume_flow)  # type: ignore[arg-type]
             return
-        partitions = {tp for tp in self._get_active_partitions() if tp.topic == self.handler.input_topic}
+        partitions = self._input_partitions()
         if not partitions:
             await self.sleep(0.05)
             return
@@ -277,10 +336,20 @@ class BatchConsumer(driver.Consumer):
         if not records:
             return
         async with self._busy:
-            if self.flow_active and current() and not await self.handler.handle(records, self._go(current)):
+            more = partial(self._poll_more, current)
+            if self.flow_active and current() and not await self.handler.handle(records, self._go(current), more):
                 self.stop_flow()
                 self._epoch += 1
         # What was not processed is not put back: `go` is only false when a recovery follows, which sets positions.
+
+    async def _poll_more(self, current: Go, busy: set[int]) -> Records:
+        """Fetch without waiting while a poll is in hand. That we are asked tells the group that we are alive."""
+        wanted = {tp for tp in self._input_partitions() if tp.partition not in busy}
+        records, _ = await self._thread.run(self._thread.in_thread_poll_more(wanted, POLL_IDLE_RECORDS, current))
+        return records
+
+    def _input_partitions(self) -> set[TP]:
+        return {tp for tp in self._get_active_partitions() if tp.topic == self.handler.input_topic}
 
     def _go(self, current: Go) -> Go:
         return lambda: self.flow_active and current()

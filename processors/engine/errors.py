@@ -17,6 +17,7 @@ class AbortableError(EngineError):
     def __init__(self, step: str, cause: BaseException) -> None:
         super().__init__(f"the transaction failed at {step}: {cause!r}")
         self.step = step
+        self.cause = cause
 
 
 class FencedError(EngineError):
@@ -31,6 +32,10 @@ class FencedError(EngineError):
 class StartupError(EngineError):
     """Something outside does not fit: a setting, a topic, a library, a changelog that contradicts the offsets. The
     worker stops; the operator does what the message says."""
+
+
+class UnreachableError(StartupError):
+    """No broker answers. The caller may wait; the operator starts Kafka or mends its address."""
 
 
 class RoundFailedError(EngineError):

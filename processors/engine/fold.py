@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from schemas.emission import Emission
+from schemas.emission import Emission, Measures
 from schemas.records import LogRecord
 
 
@@ -21,8 +21,13 @@ class Fold(Protocol):
     def counters(self) -> Mapping[str, int]:
         """Cumulative counts, e.g. "applied", "rejected.<reason>", "skipped_offsets" (must stay 0)."""
 
+    def measures(self, overdue_at_ms: int) -> Measures:
+        """Return how much it holds and how far it is, for metrics; overdue is what is due at or before `overdue_at_ms`.
+        Cheap: asked every few seconds."""
+
     def load(self, key: bytes, value: bytes | None) -> None:
-        """Recovery: take one changelog record, in the order of the log; None is a tombstone."""
+        """Recovery: take one changelog record, in the order of the log; None is a tombstone. Raises
+        `schemas.state.NewerStateError` if a newer version of the program wrote it."""
 
     def loaded(self) -> None:
         """Recovery has ended: rebuild what is derived from the state."""
@@ -30,8 +35,9 @@ class Fold(Protocol):
     def process(self, record: LogRecord, out: list[Emission], limit: int) -> bool:
         """Apply one record and append what it emits to `out`.
 
-        True: done, the offset may pass. False: `out` has grown to `limit` and it stopped at a safe point; the engine
-        commits the slice and calls again with the same record. Never raises for bad input. Raises
+        True: done, the offset may pass. False: `out` has grown to `limit`, or as many users have been looked at as it had
+        room for, and it stopped at a safe point; the engine calls again with the same record, in this round or, when its
+        slice is committed, in a later one. Never raises for bad input. Raises
         `schemas.emission.CatalogMissingError`, before anything is touched, if a catalog version is not known yet.
         """
 

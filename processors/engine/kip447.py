@@ -208,7 +208,7 @@ class LeaveGroupRequestV3(RequestStruct):  # type: ignore[misc]
     )
 
 
-class _Fixed(Request[RequestStruct]):  # type: ignore[misc]
+class FixedRequest(Request[RequestStruct]):  # type: ignore[misc]
     """A request of one version; aiokafka refuses it if the broker does not speak that."""
 
     API_KEY = 0
@@ -242,7 +242,7 @@ class GroupOffsetCommitHandler(TxnOffsetCommitHandler):  # type: ignore[misc]
         topics = defaultdict(list)
         for tp, offset in sorted(self._offsets.items()):
             topics[tp.topic].append((tp.partition, offset.offset, NO_LEADER_EPOCH, offset.metadata, NO_TAGS))
-        return _Fixed(
+        return FixedRequest(
             TxnOffsetCommitRequestV3(
                 manager.transactional_id,
                 self._group_id,
@@ -302,7 +302,9 @@ async def stable_offsets(
     for tp in partitions:
         by_topic[tp.topic].append(tp.partition)
     topics = [(topic, numbers, NO_TAGS) for topic, numbers in by_topic.items()]
-    response = await coordinator._send_req(_Fixed(OffsetFetchRequestV7(coordinator.group_id, topics, True, NO_TAGS)))
+    response = await coordinator._send_req(
+        FixedRequest(OffsetFetchRequestV7(coordinator.group_id, topics, True, NO_TAGS))
+    )
     _raise_for(coordinator, response.error_code)
     offsets = {}
     for topic, answers, _ in response.topics:
@@ -330,5 +332,5 @@ async def leave_group(coordinator: GroupCoordinator) -> None:
     if coordinator.generation > 0:
         members = [(coordinator.member_id, coordinator._group_instance_id)]
         with suppress(kafka_errors.KafkaError):  # the session would end by itself
-            await coordinator._send_req(_Fixed(LeaveGroupRequestV3(coordinator.group_id, members)))
+            await coordinator._send_req(FixedRequest(LeaveGroupRequestV3(coordinator.group_id, members)))
     coordinator.reset_generation()

@@ -1,26 +1,28 @@
 """Prometheus metrics of the engine, and the observer that feeds them; what must not pass unseen is logged too."""
 
+import time
+from collections import Counter as Tally
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Final
 
 import structlog
-from prometheus_client import Counter, Histogram
 
 from processors.engine.fold import Fold
+from processors.engine.instruments import counter, histogram
 from processors.engine.round import Work
+from schemas import metrics
+from schemas.emission import Emission
 
-ROUNDS: Final = Counter("plaudit_rounds", "Committed rounds")
-ROUNDS_ABORTED: Final = Counter("plaudit_rounds_aborted", "Rounds that were rolled back", ["error"])
-ROUND_SECONDS: Final = Histogram("plaudit_round_seconds", "Duration of committed rounds, folding to commit")
-RECORDS: Final = Counter("plaudit_records", "Input records processed")
-EMISSIONS: Final = Counter("plaudit_emissions", "Records emitted")
-REJECTED: Final = Counter("plaudit_rejected", "Input records refused", ["reason"])
-SKIPPED: Final = Counter("plaudit_skipped_offsets", "Records that a fold had already applied; must stay 0")
-FENCES: Final = Counter("plaudit_fences", "Times this worker was fenced and joined anew")
-RECOVERIES: Final = Histogram(
-    "plaudit_recovery_seconds", "Duration of recoveries", buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300)
-)
-RECOVERY_RECORDS: Final = Counter("plaudit_recovery_records", "Changelog records read in recoveries")
+ROUNDS: Final = counter(metrics.ROUNDS)
+ROUNDS_ABORTED: Final = counter(metrics.ROUNDS_ABORTED)
+ROUND_SECONDS: Final = histogram(metrics.ROUND_SECONDS)
+RECORDS: Final = counter(metrics.RECORDS)
+EMISSIONS: Final = counter(metrics.EMISSIONS)
+REJECTED: Final = counter(metrics.REJECTED)
+SKIPPED: Final = counter(metrics.SKIPPED)
+RECOVERIES: Final = histogram(metrics.RECOVERIES)
+RECOVERY_RECORDS: Final = counter(metrics.RECOVERY_RECORDS)
 
 log = structlog.get_logger(__name__)
 
@@ -33,18 +35,26 @@ class Metrics:
 
     def __init__(self) -> None:
         self._seen: dict[int, dict[str, int]] = {}
+        self.ended = 0
+        """Rounds that have ended, either way."""
+        self.committed_at: float | None = None
+        """When the last round was committed, monotonic seconds."""
 
     def committed(self, work: Work, folds: Mapping[int, Fold], seconds: float) -> None:
         """Count a committed round."""
+        self.ended += 1
+        self.committed_at = time.monotonic()
         ROUNDS.inc()
         ROUND_SECONDS.observe(seconds)
         RECORDS.inc(work.records)
-        EMISSIONS.inc(work.effects)
-        for partition in work.emissions:
+        for partition, emissions in work.emissions.items():
+            for name, count in _by_type(emissions).items():
+                EMISSIONS.labels(name).inc(count)
             self._count(partition, folds[partition].counters)
 
     def aborted(self, error: BaseException) -> None:
         """Count a round that was rolled back."""
+        self.ended += 1
         ROUNDS_ABORTED.labels(type(error).__name__).inc()
 
     def _count(self, partition: int, counters: Mapping[str, int]) -> None:
@@ -60,3 +70,15 @@ class Metrics:
                 SKIPPED.inc(more)
                 log.error("records_skipped_by_offset", count=more, partition=partition)
             seen[name] = value
+
+
+_type: Final = attrgetter("type")
+_topic: Final = attrgetter("topic")
+
+
+def _by_type(emissions: list[Emission]) -> Mapping[str, int]:
+    """Count by derived type; what has none by its topic."""
+    found = Tally(map(_type, emissions))
+    if found.pop("", 0):
+        found.update(map(_topic, [emission for emission in emissions if not emission.type]))
+    return found

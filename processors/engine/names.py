@@ -1,12 +1,8 @@
 """Names of what the engine owns on Kafka: consumer group, changelog, transactional ids."""
 
-from typing import Final
-
 import msgspec
 
-from schemas.topics import CATALOG, DEFAULT_PREFIX, EVENTS, full_name
-
-STATE_TABLE: Final = "state"
+from schemas.topics import CATALOG, DEFAULT_PREFIX, EVENTS, full_name, progress_group, state_changelog
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -17,7 +13,7 @@ class Names(msgspec.Struct, frozen=True):
     @property
     def group(self) -> str:
         """Id of the Faust app, and so of its consumer group."""
-        return f"{self.prefix}-progress"
+        return progress_group(self.prefix)
 
     @property
     def input(self) -> str:
@@ -31,8 +27,13 @@ class Names(msgspec.Struct, frozen=True):
 
     @property
     def changelog(self) -> str:
-        """The state changelog, named as Faust names the changelog of a table."""
-        return f"{self.group}-{STATE_TABLE}-changelog"
+        """The state changelog."""
+        return state_changelog(self.prefix)
+
+    @property
+    def publisher(self) -> str:
+        """Transactional id of whoever publishes catalogs: of two at once the later ends the earlier."""
+        return f"{self.prefix}-publisher"
 
     def output(self, logical: str) -> str:
         """Topic of an emission."""

@@ -41,8 +41,8 @@ BATCH_BYTES: Final = 256 * 1024
 MAX_REQUEST_BYTES: Final = 12_000_000
 """Above the largest record that the topics take."""
 
-STEP_TIMEOUT_S: Final = 30.0
-"""No step of a transaction takes longer, or the transaction is given up: the broker has ended it long ago."""
+STEP_TIMEOUT_S: Final = 12.0
+"""No step of a transaction takes longer, or the transaction is given up: the broker has ended it by then."""
 
 DISCARD_TIMEOUT_S: Final = 2.0
 """What a producer that is given up gets to end its tasks."""
@@ -99,7 +99,7 @@ class KafkaPort:
         brokers do not answer."""
         assert self._producer is None
         producer = AIOKafkaProducer(
-            **self._brokers.client(),
+            **(self._brokers.client() | {"request_timeout_ms": TRANSACTION_TIMEOUT_MS}),
             client_id=self._client_id,
             transactional_id=self._transactional_id,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,

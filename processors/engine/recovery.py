@@ -15,6 +15,7 @@ from processors.engine.consumer import RECOVERY_POLL_RECORDS, RECOVERY_POLL_TIME
 from processors.engine.errors import RetriableError, StartupError
 from processors.engine.kip447 import FORBIDDEN
 from processors.engine.metrics import RECOVERIES, RECOVERY_RECORDS
+from schemas.state import NewerStateError
 
 if TYPE_CHECKING:
     from processors.engine.table import StateTable
@@ -23,6 +24,9 @@ log = structlog.get_logger(__name__)
 
 MARKER_DEADLINE_S: Final = 30.0
 """How long a changelog whose offset marker is behind the committed offset is read on; more than a transaction lasts."""
+
+OFFSET_DEADLINE_S: Final = 5.0
+"""How long a committed offset that is behind its offset marker is asked for again."""
 
 STALL_LOG_S: Final = 10.0
 RETRY_S: Final = 1.0
@@ -72,6 +76,11 @@ class ChangelogRecovery(Recovery):
                 await self.recover()
             except IllegalStateError:
                 raise
+            except NewerStateError as error:
+                raise StartupError(
+                    f"{error}: a newer version of Plaudit has written to the changelog of {self.app.conf.id}. Start that "
+                    "version; how to go back: docs/upgrades.md"
+                ) from error
             except FORBIDDEN as error:
                 raise StartupError(f"the brokers refuse this worker: {error!r}") from error
             except (KafkaError, RetriableError, TimeoutError) as error:
@@ -98,6 +107,7 @@ class ChangelogRecovery(Recovery):
         missing = {tp for tp in changelogs if tp.partition not in table.folds}
         for tp in missing:
             table.begin(tp.partition)
+        await thread.run(thread.in_thread_rest(changelogs - missing))
         records = await self.read(consumer, table, missing, current)
         offsets: dict[TP, int | None] = {}
         for tp in changelogs:
@@ -106,6 +116,7 @@ class ChangelogRecovery(Recovery):
             return
         for tp in missing:
             table.loaded(tp.partition)
+        await thread.run(thread.in_thread_rest(missing))
         await thread.run(thread.in_thread_seek(offsets, current))
         if current():
             await self._let_flow(consumer, set(inputs.values()))
@@ -158,21 +169,22 @@ class ChangelogRecovery(Recovery):
         StartupError if they cannot be brought to agree.
         """
         partition = changelog.partition
-        deadline = time.monotonic() + MARKER_DEADLINE_S
-        while current() and time.monotonic() < deadline:
-            marker = table.marker(partition)
-            if marker < (committed or 0):
+        input_log = TP(cast(Any, consumer.handler).input_topic, partition)
+        thread, began = consumer.thread, time.monotonic()
+        while current():
+            marker, waited_s = table.marker(partition), time.monotonic() - began
+            if marker < (committed or 0) and waited_s < MARKER_DEADLINE_S:
                 log.warning("changelog_behind_offset", partition=partition, committed=committed, marker=marker)
                 await asyncio.sleep(RECOVERY_POLL_TIMEOUT_S)
                 table.folds.pop(partition, None)
                 table.begin(partition)
                 await self.read(consumer, table, {changelog}, current)
-            elif committed is not None and marker > committed:
-                # A worker that slept in its recovery lost the partition meanwhile, and others have taken it further.
+            elif committed is not None and committed < marker and waited_s < OFFSET_DEADLINE_S:
+                # Others have taken the partition further while this worker slept, or a coordinator that has just woken up
+                # does not know yet that another one has taken its place, and answers with what was.
                 log.warning("offset_behind_changelog", partition=partition, committed=committed, marker=marker)
-                before, committed = committed, await self._committed(consumer, partition)
-                if committed == before:
-                    break
+                await asyncio.sleep(RECOVERY_POLL_TIMEOUT_S)
+                committed = (await thread.run(thread.in_thread_committed({input_log}))).get(input_log, committed)
             else:
                 break
         if not current():
@@ -190,11 +202,6 @@ class ChangelogRecovery(Recovery):
                 "topic, the derived topics and the group."
             )
         return committed
-
-    @staticmethod
-    async def _committed(consumer: BatchConsumer, partition: int) -> int | None:
-        thread, tp = consumer.thread, TP(consumer.handler.input_topic, partition)
-        return (await thread.run(thread.in_thread_committed({tp}))).get(tp)
 
     async def _let_flow(self, consumer: BatchConsumer, inputs: set[TP]) -> None:
         app = cast(Any, self.app)

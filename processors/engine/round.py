@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -26,8 +26,11 @@ RECORDS_PER_STEP: Final = 32
 EMISSIONS_PER_STEP: Final = 500
 """Records or emissions after which the outputs so far are handed over, and the event loop gets to send them."""
 
-EMPTY_SLICES: Final = 1_000
-"""Slices of one record without an emission after which the fold is taken to be stuck."""
+SLICES_S: Final = 0.3
+"""Folding time that records larger than a slice get in a round, after everything else: others wait no longer for them."""
+
+EMPTY_SLICES: Final = 100_000
+"""Slices of one record without an emission after which the fold is taken to be stuck: 50 million users."""
 
 Headers = list[tuple[str, bytes]]
 
@@ -72,26 +75,62 @@ class TransactionPort(Protocol):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Where a round ends: emissions, bytes of emissions, seconds of folding."""
+    """Where a round ends: emissions, bytes of emissions, seconds of folding, seconds of them for slices; and how many empty
+    slices in a row are too many."""
 
     effects: int = EFFECTS_PER_ROUND
     size_bytes: int = BYTES_PER_ROUND
     duration_s: float = SECONDS_PER_ROUND
+    slices_s: float = SLICES_S
+    empty_slices: int = EMPTY_SLICES
+
+
+More = Callable[[set[int]], Awaitable[Mapping[int, Sequence[LogRecord]]]]
+"""Returns the records that have come meanwhile, of all partitions but those given; does not wait for any."""
 
 
 class Batch:
-    """Records fetched at once, by partition, and how far they are committed."""
+    """Records fetched at once, by partition, and how far they are committed.
 
-    def __init__(self, records: Mapping[int, Sequence[LogRecord]]) -> None:
-        """Take non-empty runs of records, each in the order of its partition."""
+    While a record is carried out in slices, those of other partitions that come meanwhile join the batch.
+    """
+
+    def __init__(self, records: Mapping[int, Sequence[LogRecord]], more: More | None = None) -> None:
+        """Take runs of records, each in the order of its partition. `more` = None: nothing joins."""
         self.records = {partition: run for partition, run in records.items() if run}
         self.done = dict.fromkeys(self.records, 0)
         """By partition: number of records committed."""
+        self.large: dict[int, None] = {}
+        """Partitions whose next record is being carried out in slices, the first to begin first."""
+        self.rounds = 0
+        """Number of rounds committed."""
+        self._more = more
 
     @property
     def finished(self) -> bool:
         """Whether all records are committed."""
-        return all(self.done[partition] == len(run) for partition, run in self.records.items())
+        return not self._unfinished()
+
+    def waiting(self) -> list[int]:
+        """Return the partitions that have records left, but for those in slices."""
+        left = self._unfinished() - self.large.keys()
+        return [partition for partition in self.records if partition in left]
+
+    def committed(self, runs: Iterable["Run"]) -> None:
+        """Note what a round has done."""
+        self.rounds += 1
+        for run in runs:
+            self.done[run.partition] = run.index
+            if run.large:
+                self.large.setdefault(run.partition)
+            else:
+                self.large.pop(run.partition, None)
+
+    async def refill(self) -> None:
+        """Take what has come of partitions that have nothing left."""
+        if self._more is not None:
+            for partition, run in (await self._more(self._unfinished())).items():
+                self.records[partition], self.done[partition] = run, 0
 
     def next_offsets(self) -> dict[int, int]:
         """Return, by partition, the offset after the last committed record: what is from there on is un-read."""
@@ -99,6 +138,9 @@ class Batch:
             partition: run[self.done[partition]].offset if self.done[partition] < len(run) else run[-1].offset + 1
             for partition, run in self.records.items()
         }
+
+    def _unfinished(self) -> set[int]:
+        return {partition for partition, run in self.records.items() if self.done[partition] < len(run)}
 
 
 class Work:
@@ -110,8 +152,6 @@ class Work:
         """Touched folds, by partition: what is rolled back if the round fails."""
         self.emissions: dict[int, list[Emission]] = {}
         """By touched partition, in the order of emission."""
-        self.done: dict[int, int] = {}
-        """By touched partition: records of the batch that are passed."""
         self.next: dict[int, int] = {}
         """By touched partition: next input offset."""
         self.effects = 0
@@ -120,7 +160,16 @@ class Work:
         self.begun = False
         """Whether the transaction is begun."""
         self.ended = False
-        """Whether the round takes no more records."""
+        """Whether the phase in hand takes no more records."""
+        self.stopped = False
+        """Whether the round must end: what comes next cannot be folded while a transaction is open."""
+        self.most_effects = 0
+        self.deadline = began
+
+    def phase(self, most_effects: int, deadline: float, limits: Limits) -> None:
+        """Begin a phase of the round, which ends at so many emissions of the whole round, or at a time."""
+        self.most_effects, self.deadline = most_effects, deadline
+        self.ended = self.stopped or self.effects >= most_effects or self.size_bytes >= limits.size_bytes
 
 
 class Run:
@@ -129,12 +178,15 @@ class Run:
     def __init__(self, partition: int, records: Sequence[LogRecord], index: int, fold: Fold) -> None:
         self.partition = partition
         self.records = records
+        self.begin = index
         self.index = index
         """Records that are passed."""
         self.fold = fold
         self.out: list[Emission] = []
         self.sent = 0
         """Emissions that are handed over."""
+        self.large = False
+        """Whether the next record has begun and needs more slices."""
 
 
 class RoundObserver(Protocol):
@@ -179,16 +231,14 @@ class RoundRunner:
         folds must be dropped.
         """
         while not batch.finished and go():
+            if batch.large:
+                await batch.refill()
             await self._round(batch)
 
     async def _round(self, batch: Batch) -> None:
         work = Work(self._clock())
         try:
-            for partition, records in batch.records.items():
-                if batch.done[partition] < len(records):
-                    await self._fold(Run(partition, records, batch.done[partition], self._folds[partition]), work)
-                    if work.ended:
-                        break
+            runs = await self._fold_all(batch, work)
             await self._conclude(work)
         except BaseException as error:
             for fold in work.folds.values():
@@ -200,51 +250,83 @@ class RoundRunner:
             raise
         for fold in work.folds.values():
             fold.commit()
-        batch.done.update(work.done)
+        batch.committed(runs)
         if self._observer is not None:
             self._observer.committed(work, self._folds, self._clock() - work.began)
 
-    async def _fold(self, run: Run, work: Work) -> None:
-        """Fold the records of a partition, handing outputs over on the way: they are sent meanwhile."""
+    async def _fold_all(self, batch: Batch, work: Work) -> list[Run]:
+        """Fold one partition after another, then go on with the records that are larger than a slice, one after another.
+        As long as there are such, all else gets half of the round at most."""
+        limits, share = self._limits, 2 if batch.large else 1
+        work.phase(max(1, limits.effects // share), work.began + limits.duration_s / share, limits)
+        runs: list[Run] = []
+        large = [self._run(batch, partition) for partition in batch.large]
+        for partition in batch.waiting():
+            if work.ended:
+                break
+            run = self._run(batch, partition)
+            runs.append(run)
+            await self._fold(run, work, slices=False)
+            if run.large:
+                large.append(run)
+            else:
+                await self._close(run, work)
+        work.phase(limits.effects, self._clock() + limits.slices_s, limits)
+        for run in large:
+            if not work.ended:
+                if run not in runs:
+                    runs.append(run)
+                await self._fold(run, work, slices=True)
+            if run in runs:
+                await self._close(run, work)
+        return runs
+
+    def _run(self, batch: Batch, partition: int) -> Run:
+        return Run(partition, batch.records[partition], batch.done[partition], self._folds[partition])
+
+    async def _fold(self, run: Run, work: Work, *, slices: bool) -> None:
+        """Fold the records of a partition, handing outputs over on the way: they are sent meanwhile. Without `slices`, up to
+        the first slice of a record that needs more."""
         work.folds[run.partition] = run.fold
         work.emissions[run.partition] = run.out
-        records, begin = run.records, run.index
         while True:
             try:
                 self._advance(run, work, RECORDS_PER_STEP)
             except CatalogMissingError as missing:
                 await self._look_up(missing, run, work)
-            if work.ended or run.index == len(records):
-                break
+            if work.ended or run.index == len(run.records) or (run.large and not slices):
+                return
             await self._send(run, work, None)
             await asyncio.sleep(0)
-        work.done[run.partition] = run.index
-        work.records += run.index - begin
-        work.effects += len(run.out)
-        work.next[run.partition] = after = (
-            records[run.index].offset if run.index < len(records) else records[-1].offset + 1
-        )
+
+    async def _close(self, run: Run, work: Work) -> None:
+        """Hand over the rest, and what is in the changelog of it."""
+        records = run.records
+        work.records += run.index - run.begin
+        after = records[run.index].offset if run.index < len(records) else records[-1].offset + 1
+        work.next[run.partition] = after
         await self._send(run, work, run.fold.changes(after))
 
     def _advance(self, run: Run, work: Work, most: int) -> None:
-        """Fold up to `most` records, until a step is full or the round."""
+        """Fold up to `most` records, until a step is full or the phase."""
         records, out, process, clock = run.records, run.out, run.fold.process, self._clock
-        room = self._limits.effects - work.effects
-        end = min(run.index + most, len(records))
-        deadline = work.began + self._limits.duration_s
         begin = len(out)
+        full = begin + work.most_effects - work.effects
+        end = min(run.index + most, len(records))
         while run.index < end:
             before = len(out)
-            if not process(records[run.index], out, room):
+            if process(records[run.index], out, min(full, before + EMISSIONS_PER_STEP)):
+                run.index += 1
+                run.large = False
+            else:
+                run.large = True
                 self._count_slice(records[run.index], len(out) > before)
+            if len(out) >= full or clock() >= work.deadline:
                 work.ended = True
                 break
-            run.index += 1
-            if len(out) >= room or clock() >= deadline:
-                work.ended = True
+            if run.large or len(out) - run.sent >= EMISSIONS_PER_STEP:
                 break
-            if len(out) - run.sent >= EMISSIONS_PER_STEP:
-                break
+        work.effects += len(out) - begin
         work.size_bytes += sum([len(emission.value) for emission in out[begin:]])
         if work.size_bytes >= self._limits.size_bytes:
             work.ended = True
@@ -255,7 +337,7 @@ class RoundRunner:
         if self._catalogs is None:
             raise missing
         if work.begun:
-            work.ended = True
+            work.ended = work.stopped = True
             return
         await _step("catalogs", self._catalogs.refresh())
         try:
@@ -266,10 +348,10 @@ class RoundRunner:
 
     def _count_slice(self, record: LogRecord, emitted: bool) -> None:
         self._empty_slices = 0 if emitted else self._empty_slices + 1
-        if self._empty_slices > EMPTY_SLICES:
+        if self._empty_slices > self._limits.empty_slices:
             raise StuckRecordError(
-                f"the record at offset {record.offset} of partition {record.partition} asked for {EMPTY_SLICES} slices "
-                "without emitting anything"
+                f"the record at offset {record.offset} of partition {record.partition} asked for "
+                f"{self._limits.empty_slices} slices without emitting anything"
             )
 
     async def _send(self, run: Run, work: Work, changes: Sequence[Change] | None) -> None:

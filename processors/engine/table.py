@@ -8,8 +8,8 @@ from faust.tables.manager import TableManager
 from faust.types import TP
 
 from processors.engine.fold import Fold
-from processors.engine.names import STATE_TABLE
 from processors.engine.recovery import ChangelogRecovery
+from schemas.topics import STATE_TABLE
 
 MakeFold = Callable[[int], Fold]
 

@@ -7,17 +7,20 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
-from processors.engine.errors import StartupError
+from processors.engine.access import UNAUTHORISED, refusal, unreachable
+from processors.engine.errors import StartupError, UnreachableError
 from processors.engine.names import Names
 from schemas.brokers import Brokers
 from schemas.topics import (
     CATALOG,
     DERIVED,
     EVENTS,
+    HANDLED,
     MAX_TOPIC_RECORD_BYTES,
     OUTCOMES,
     REJECTED,
@@ -29,9 +32,15 @@ from schemas.topics import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+log = structlog.get_logger(__name__)
+
 DEFAULT_REPLICATION: Final = 1
 
+SAFE_REPLICAS: Final = 2
+"""Replicas that must have a record before it is acknowledged, where there are more."""
+
 CREATE_TIMEOUT_S: Final = 30.0
+RETRY_S: Final = 1.0
 TOPIC_ALREADY_EXISTS: Final = 36
 
 MIN_EVENTS_SEGMENT_MS: Final = 365 * 86_400_000
@@ -68,9 +77,12 @@ async def _admin(brokers: Brokers) -> "AsyncIterator[AIOKafkaAdminClient]":
         await admin.start()
     except KafkaError as error:
         await admin.close()
-        raise StartupError(f"Kafka at {brokers} does not answer ({error}). Is KAFKA_BOOTSTRAP right?") from error
+        kind = UnreachableError if await refusal(brokers) is None else StartupError
+        raise kind(await unreachable(brokers, error)) from error
     try:
         yield admin
+    except UNAUTHORISED as error:
+        raise StartupError(await unreachable(brokers, error)) from error
     finally:
         await admin.close()
 
@@ -91,7 +103,12 @@ async def create_topics(
             return []
         response = await admin.create_topics(
             [
-                NewTopic(spec.name, spec.partitions or partitions, replication, topic_configs=spec.config)
+                NewTopic(
+                    spec.name,
+                    spec.partitions or partitions,
+                    replication,
+                    topic_configs={**spec.config, **durability(replication)},
+                )
                 for spec in missing
             ]
         )
@@ -103,6 +120,12 @@ async def create_topics(
         return [spec.name for spec in missing]
 
 
+def durability(replication: int) -> dict[str, str]:
+    """Return the settings of topics with so many replicas. Kafka's own acknowledge what only one of three brokers has,
+    and lose it with that broker (D-68)."""
+    return {"min.insync.replicas": str(SAFE_REPLICAS)} if replication > SAFE_REPLICAS else {}
+
+
 async def describe_topics(brokers: Brokers, names: Names) -> list[TopicState]:
     """Return the topics of the installation that exist, in the order of `all_specs`."""
     async with _admin(brokers) as admin:
@@ -112,15 +135,36 @@ async def describe_topics(brokers: Brokers, names: Names) -> list[TopicState]:
     return [TopicState(name, counts[name], configs[name]) for name in wanted]
 
 
-async def check_topics(brokers: Brokers, names: Names, partitions: int, *, allow_retention: bool = False) -> None:
+async def check_topics(
+    brokers: Brokers, names: Names, partitions: int, *, allow_retention: bool = False, patience_s: float = 0.0
+) -> None:
     """StartupError that names everything wrong with the topics: missing ones, partition counts, settings (X9a).
 
-    `allow_retention`: the operator has decided that the input log may forget.
+    `allow_retention`: the operator has decided that the input log may forget. `patience_s`: how long to wait for
+    brokers that do not answer, or fail meanwhile, before UnreachableError.
     """
-    topics = await describe_topics(brokers, names)
+    topics = await _describe_patiently(brokers, names, patience_s)
     problems = find_problems(topics, names, partitions, allow_retention=allow_retention)
     if problems:
         raise StartupError("the topics do not fit:\n" + "\n".join(f"- {problem}" for problem in problems))
+
+
+async def _describe_patiently(brokers: Brokers, names: Names, patience_s: float) -> list[TopicState]:
+    """A broker of several may be away just now; aiokafka's admin client asks one of them, whichever, and does not ask
+    again."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return await describe_topics(brokers, names)
+        except (KafkaError, UnreachableError, TimeoutError) as error:
+            if isinstance(error, KafkaError) and not error.retriable:
+                raise
+            if time.monotonic() > deadline:
+                if isinstance(error, UnreachableError):
+                    raise
+                raise UnreachableError(f"Kafka at {brokers} fails to answer: {error!r}. Look at its logs.") from error
+            log.warning("kafka_not_ready", error=str(error) or repr(error), again_in_s=RETRY_S)
+        await asyncio.sleep(RETRY_S)
 
 
 def find_problems(
@@ -131,6 +175,8 @@ def find_problems(
     problems = []
     for spec in all_specs(names):
         topic = present.get(spec.name)
+        if topic is None and spec.name == names.output(HANDLED):
+            continue  # an installation from before it: a worker does without
         if topic is None:
             problems.append(f"{spec.name} is missing. Create the topics first.")
             continue

@@ -6,12 +6,13 @@ from collections import deque
 from typing import Final
 
 import structlog
+from aiokafka.errors import KafkaError
 
-from processors.engine.consumer import BatchConsumer, BatchHandler, Go, Records
+from processors.engine.consumer import BatchConsumer, BatchHandler, Go, PollMore, Records
 from processors.engine.errors import AbortableError, FencedError, RetriableError, RoundFailedError, StartupError
 from processors.engine.fold import CatalogSource
+from processors.engine.instruments import FENCES
 from processors.engine.kip447 import GroupMember
-from processors.engine.metrics import FENCES
 from processors.engine.names import Names
 from processors.engine.producer import KafkaPort
 from processors.engine.round import Batch, RoundRunner
@@ -21,7 +22,7 @@ from schemas.records import LogRecord
 log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS: Final = 10
-"""Times the same round may fail before the worker stops."""
+"""Times the same round may fail before the worker stops, if it is not the brokers that do not answer (D-70)."""
 
 BACKOFF_S: Final = 0.05
 BACKOFF_MAX_S: Final = 2.0
@@ -54,6 +55,11 @@ class RoundWorker(BatchHandler):
         """Who we were at the last assignment."""
         return self._member
 
+    @property
+    def lost(self) -> bool:
+        """Whether this worker has no partitions it may work on, until it has joined anew."""
+        return self._lost
+
     def assigned(self, member: GroupMember) -> None:
         """Take the name in which offsets are committed; forget state that others may have taken further.
 
@@ -85,17 +91,22 @@ class RoundWorker(BatchHandler):
         """Have every catalog version that state to be recovered may name."""
         await self._catalogs.refresh()
 
-    async def handle(self, records: Records, go: Go) -> bool:
+    async def handle(self, records: Records, go: Go, more: PollMore | None = None) -> bool:
         """Run the rounds of a poll (see BatchHandler). False after a fence: this worker joins anew by itself."""
-        batch = Batch({tp.partition: [to_log_record(record) for record in run] for tp, run in records.items()})
+
+        async def meanwhile(busy: set[int]) -> dict[int, list[LogRecord]]:
+            return {} if more is None else by_partition(await more(busy))
+
+        batch = Batch(by_partition(records), meanwhile)
         attempts, done = 0, 0
         while not batch.finished and go():
             try:
                 await self._runner.run(batch, go)
             except AbortableError as error:
-                passed = sum(batch.done.values())
-                attempts, done = (attempts + 1, done) if passed == done else (1, passed)
+                attempts, done = (attempts + 1, done) if batch.rounds == done else (1, batch.rounds)
                 log.warning("round_aborted", step=error.step, error=str(error), attempt=attempts)
+                if is_outage(error.cause):
+                    attempts = min(attempts, MAX_ATTEMPTS - 1)
                 if attempts >= MAX_ATTEMPTS:
                     raise RoundFailedError(f"the same round failed {attempts} times; the last time, {error}") from error
                 await asyncio.sleep(min(BACKOFF_S * 2**attempts, BACKOFF_MAX_S))
@@ -128,6 +139,16 @@ class RoundWorker(BatchHandler):
                 f"this worker lost its membership {MAX_FENCES} times within {seconds:.0f} s: another worker has the same "
                 "instance name. Give every worker a PLAUDIT_INSTANCE of its own."
             )
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether brokers, or replicas, are away: then the round is run again until they are back, however long."""
+    return isinstance(error, TimeoutError) or (isinstance(error, KafkaError) and error.retriable)
+
+
+def by_partition(records: Records) -> dict[int, list[LogRecord]]:
+    """Return what a poll brought as the rounds take it."""
+    return {tp.partition: [to_log_record(record) for record in run] for tp, run in records.items()}
 
 
 def to_log_record(record: object) -> LogRecord:

@@ -5,7 +5,6 @@ from typing import Final
 from msgspec import UnsetType
 
 from processors.rules import achievements, boosts, freezes, messages, streak_views, streaks, texts, timers
-from processors.rules.decode import check_depth
 from processors.rules.effects import Effects, instant_text
 from processors.rules.errors import RejectedError
 from processors.rules.filters import matches, undeclared
@@ -93,7 +92,6 @@ def check_event(event: MetricEvent, user: User | None, plan: Plan, at_ms: int) -
     try:
         value = parse_scaled(bytes(event.value))
     except NotANumberError as error:
-        check_depth(bytes(event.value))  # the usual path decodes without looking into it
         raise RejectedError("bad_request", f"value {error} is not a number; send a JSON number") from error
     except ValueOutOfRangeError as beyond:
         out_of_range = beyond

@@ -170,19 +170,37 @@ class Announcer:
     def __init__(self, environment: str) -> None:
         self._environment = environment
 
-    def announce(self, stages: Stages, plan: Plan, tenant: str, until: int, append: int, out: list[Emission]) -> None:
-        """Emit what is due at or before `until` and note it."""
+    def announce(
+        self, stages: Stages, plan: Plan, tenant: str, until: int, append: int, out: list[Emission], limit: int
+    ) -> bool:
+        """Emit what is due at or before `until` and note it. False: `out` holds `limit` emissions, and more is due."""
         for notice in _pending(stages, plan.boosts, None, until):
+            if len(out) >= limit:
+                return False
             stages[notice.boost.key] = FINISHED if notice.finished else STARTED
             out.append(self._emission(notice, tenant, append))
+        return True
 
     def switch(
-        self, stages: Stages, old: Plan | None, plan: Plan, tenant: str, now: int, append: int, out: list[Emission]
-    ) -> Stages:
-        """Emit what a new version announces; return how far its boosts are."""
+        self,
+        stages: Stages,
+        old: Plan | None,
+        plan: Plan,
+        tenant: str,
+        now: int,
+        append: int,
+        out: list[Emission],
+        announced: int,
+        limit: int,
+    ) -> Stages | int:
+        """Emit what a new version announces, from notice number `announced` on; return how far its boosts are, or, when
+        `out` holds `limit` emissions before the last, the number of notices that are out."""
         before = old.boosts if old is not None else []
         notices, after = _switch(stages, before, plan.boosts, None, plan.at, max(plan.at, now), plan.version)
-        out.extend([self._emission(notice, tenant, append) for notice in notices])
+        for number in range(announced, len(notices)):
+            if len(out) >= limit:
+                return number
+            out.append(self._emission(notices[number], tenant, append))
         return after
 
     def _emission(self, notice: Notice, tenant: str, append: int) -> Emission:

@@ -65,6 +65,19 @@ class CatalogStore:
         """Tell whether the version was looked for in vain."""
         return (tenant, version) in self._given_up
 
+    def after(self, tenant: str, version: str, last: str) -> list[Plan]:
+        """Return the plans from the one after `version` to `last`, by publication."""
+        order = [record.version for record in self.versions(tenant)]
+        found: list[Plan] = []
+        for name in order[order.index(version) + 1 : order.index(last) + 1]:
+            try:
+                plan = self.plan(tenant, name)
+            except CatalogError:
+                continue  # it was never in force here
+            assert plan is not None
+            found.append(plan)
+        return found
+
     def plan(self, tenant: str, version: str) -> Plan | None:
         """Return the plan of a version, None if the version is unknown.
 

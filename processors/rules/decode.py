@@ -7,14 +7,24 @@ import msgspec
 from msgspec import Raw
 
 from processors.rules.errors import RejectedError
-from schemas.records import MAX_ID_LENGTH, TYPED, InputRecord, MetricEvent, UserInput
+from schemas.records import MAX_ID_LENGTH, TYPED, CatalogSwitch, InputRecord, MetricEvent, Tick, UserInput
 from schemas.topics import MAX_RECORD_BYTES
 
 _metric_event: Final = msgspec.json.Decoder(MetricEvent)
 _object: Final = msgspec.json.Decoder(dict[str, Raw])
+_array: Final = msgspec.json.Decoder(list[Raw])
 _text: Final = msgspec.json.Decoder(str)
+_encode: Final = msgspec.json.Encoder().encode
 _typed: Final = {name: msgspec.json.Decoder(kind) for name, kind in TYPED.items()}
 _SHOWN: Final = 80
+
+
+def _names(kind: type[msgspec.Struct]) -> frozenset[str]:
+    return frozenset(field.encode_name for field in msgspec.structs.fields(kind))
+
+
+_allowed: Final = {kind: _names(kind) | {"type"} for kind in (MetricEvent, *TYPED.values())}
+_allowed_of_user: Final = _names(UserInput)
 
 MAX_DEPTH: Final = 100
 """Levels of arrays and objects in a record."""
@@ -38,7 +48,9 @@ def decode(value: bytes | None) -> InputRecord:
             "too_large", f"the record has {len(value)} bytes, the limit is {MAX_RECORD_BYTES}; send less per record"
         )
     try:
-        return _metric_event.decode(value)
+        event: MetricEvent = _metric_event.decode(value)
+        check_depth(value)
+        return event
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _decode_slowly(value)
 
@@ -56,19 +68,27 @@ def _decode_slowly(value: bytes) -> InputRecord:
                 f"type {name[:_SHOWN]!r} is unknown; leave it out for a metric event, or use one of {known}",
             )
         kind, decoder = TYPED[name], _typed[name]
-    allowed = {field.encode_name for field in msgspec.structs.fields(kind)} | {"type"}
-    _refuse_unknown(fields, allowed, "")
+    _refuse_unknown(fields, _allowed[kind], "")
     if "user" in fields and bytes(fields["user"])[:1] == b"{":
         user = _fields(bytes(fields["user"]))
-        _refuse_unknown(user, {field.encode_name for field in msgspec.structs.fields(UserInput)}, "user.")
+        _refuse_unknown(user, _allowed_of_user, "user.")
     try:
-        # encoding again drops duplicate names: the last one counts (X9)
-        record: InputRecord = decoder.decode(msgspec.json.encode(fields))
+        record: InputRecord = decoder.decode(_encode({name: _last_of_each(raw) for name, raw in fields.items()}))
     except UnicodeDecodeError as error:
         raise RejectedError("malformed", f"not UTF-8: {error}") from error
     except msgspec.ValidationError as error:
         raise RejectedError("bad_request", f"{error}; see wire.md for the form of this record") from error
     return record
+
+
+def _last_of_each(raw: Raw) -> Raw:
+    """Return the JSON without duplicate names: the last one counts (X9). No deeper than MAX_DEPTH."""
+    text = bytes(raw)
+    if text[:1] == b"{":
+        return Raw(_encode({name: _last_of_each(inner) for name, inner in _object.decode(text).items()}))
+    if text[:1] == b"[":
+        return Raw(_encode([_last_of_each(inner) for inner in _array.decode(text)]))
+    return raw
 
 
 def _fields(value: bytes) -> dict[str, Raw]:
@@ -110,7 +130,7 @@ def _type_name(raw: Raw) -> str:
         return bytes(raw).decode("utf-8", "replace")
 
 
-def _refuse_unknown(fields: dict[str, Raw], allowed: set[str], prefix: str) -> None:
+def _refuse_unknown(fields: dict[str, Raw], allowed: frozenset[str], prefix: str) -> None:
     unknown = sorted(set(fields) - allowed)
     if unknown:
         names = ", ".join(prefix + name[:_SHOWN] for name in unknown[:5])
@@ -118,6 +138,14 @@ def _refuse_unknown(fields: dict[str, Raw], allowed: set[str], prefix: str) -> N
             "unknown_field",
             f"unknown field {names}; allowed here: {', '.join(sorted(prefix + name for name in allowed))}",
         )
+
+
+def is_control(value: bytes | None) -> bool:
+    """Tell whether a record is one of the program's own (X7), as far as it can be read."""
+    try:
+        return isinstance(decode(value), Tick | CatalogSwitch)
+    except Exception:
+        return False
 
 
 class LooseFields:

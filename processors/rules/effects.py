@@ -87,14 +87,21 @@ class Effects:
 
     def emit(self, kind: str, data: Data, occurred_ms: int, meta: Meta | UnsetType = UNSET) -> None:
         """Emit an effect of the record itself: identified by its event id and a running number per type (C33)."""
+        self._append(kind, data, occurred_ms, meta, self.cause_json, self._sequence(kind), _topic_of_type[kind])
+
+    def emit_to(self, topic: str, kind: str, data: Data, occurred_ms: int) -> None:
+        """Emit an effect of the record itself to a topic: for a type that goes to several."""
+        self._append(kind, data, occurred_ms, UNSET, self.cause_json, self._sequence(kind), topic)
+
+    def _sequence(self, kind: str) -> str:
         number = self._numbers.get(kind, 0)
         self._numbers[kind] = number + 1
         assert self.cause is not None
-        self._append(kind, data, occurred_ms, meta, self.cause_json, f"{self.cause}\0{number}")
+        return f"{self.cause}\0{number}"
 
     def emit_due(self, kind: str, data: Data, due_ms: int, entity: str, meta: Meta | UnsetType = UNSET) -> None:
         """Emit an effect of time: identified by its due instant and what it is about (C33)."""
-        self._append(kind, data, due_ms, meta, "", f"{due_ms}\0{entity}")
+        self._append(kind, data, due_ms, meta, "", f"{due_ms}\0{entity}", _topic_of_type[kind])
 
     def _append(
         self,
@@ -104,6 +111,7 @@ class Effects:
         meta: Meta | UnsetType,
         causation_json: str,
         sequence: str,
+        topic: str,
     ) -> None:
         """Write the envelope `derived.Envelope` around the data."""
         user = self.user
@@ -116,7 +124,7 @@ class Effects:
             f'{{"id":"{identity}","type":"{kind}","occurredAt":"{occurred}",{self._sender}{causation}{about},'
             f'"data":{text}}}'
         )
-        self.out.append(_Emission(_topic_of_type[kind], user.key, value.encode(), kind, identity))
+        self.out.append(_Emission(topic, user.key, value.encode(), kind, identity))
 
 
 MakeEffects = Callable[[list[Emission], User, str, str | None, int], Effects]

@@ -28,6 +28,7 @@ STATUS: Final = {
     "attributes_mismatch": 422,
     "invalid_sign_up_date": 422,
     "invalid_preferences": 422,
+    "internal_error": 500,
 }
 """HTTP status of each reason code, as the synchronous call would answer."""
 
@@ -58,8 +59,40 @@ RULES: Final = {
     "attributes_mismatch": ("A20",),
     "invalid_sign_up_date": ("D-09",),
     "invalid_preferences": ("S81", "D-19"),
+    "internal_error": ("X32", "D-88", "D-89"),
 }
 """Rules of docs/spec that each reason code carries out."""
+
+
+FIXES: Final = {
+    "tombstone": "There is nothing to apply; plaudit rejected drop puts it away.",
+    "too_large": "Send less per record, then drop this one.",
+    "malformed": "Mend the JSON: plaudit rejected retry PLACE --edit FILE.",
+    "unknown_type": "Mend the type: --edit FILE; leave it out for a metric event.",
+    "unknown_field": "Leave the field out, or write it as the message says: --edit FILE.",
+    "wrong_key": "plaudit rejected retry PLACE --set-key writes it under its user's key, into that key's partition.",
+    "forged_time": "Control records are the program's own: plaudit tick, plaudit catalog publish. Who wrote this one?",
+    "bad_request": "Mend the field that the message names: --edit FILE.",
+    "unknown_metric": "Publish a catalog that has the metric, active, then retry; or mend its name: --edit FILE.",
+    "unknown_achievement": "Publish a catalog that has the achievement, active and with that key, then retry; or --edit FILE.",
+    "unknown_user": "Identify the user first, then retry.",
+    "unknown_catalog": "Publish the version anew: plaudit catalog publish.",
+    "stale_catalog": "Publish the version anew: plaudit catalog publish.",
+    "unknown_attribute": "Publish a catalog that declares the attribute, then retry; or leave it out: --edit FILE.",
+    "invalid_tz": "Give an IANA zone or an offset: --edit FILE.",
+    "email_required": "Send the e-mail address first, then retry; or with it: --edit FILE.",
+    "value_out_of_range": "Split or correct the value: --edit FILE.",
+    "total_out_of_range": "Correct the total with a negative value first, then retry.",
+    "invalid_idempotency_key": "Shorten the key: --edit FILE.",
+    "batch_size": "Send 1 to 1,000 items per batch.",
+    "out_of_points": "The user had too few points; once there are enough, retry.",
+    "achievement_locked": "Nobody new can complete it; unlock it in the catalog, then retry.",
+    "attributes_mismatch": "The user lacks an attribute that the achievement asks for; identify the user with it, then retry.",
+    "invalid_sign_up_date": "Give a day that is not in the future: --edit FILE.",
+    "invalid_preferences": "Mend what the message names: --edit FILE.",
+    "internal_error": "A bug of the program: the worker's log has the traceback (rules_failed). Once it is mended, retry.",
+}
+"""What helps against each reason code, for who looks at a refused record."""
 
 
 class RejectedError(Exception):

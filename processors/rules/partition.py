@@ -5,31 +5,35 @@ from typing import Final
 
 import msgspec
 
-from processors.rules import boosts, timers
-from processors.rules.achievements import backdate
+from processors.rules import boosts
 from processors.rules.catalogs import CatalogStore
-from processors.rules.decode import decode, loose_fields
+from processors.rules.decode import decode, is_control, loose_fields
 from processors.rules.effects import Effects, MakeEffects, shown_instant
 from processors.rules.errors import RejectedError
+from processors.rules.isolation import CAREFUL_RECORDS, NO_LIMIT, CarefulRecords, Report, ignore, internal_error
 from processors.rules.partitioner import partition_of
 from processors.rules.plan import Plan
 from processors.rules.refusal import rejected
 from processors.rules.settings import FoldSettings
 from processors.rules.store import UserStore
 from processors.rules.tallies import Filling
+from processors.rules.upcasts import MARK, version_of
 from processors.rules.user import User
+from processors.rules.user_parts import UserParts
 from processors.rules.user_records import UserRecords
 from schemas.catalog_file import CatalogError
-from schemas.emission import CatalogMissingError, Emission
+from schemas.emission import CatalogMissingError, Emission, Measures
 from schemas.instants import EARLIEST_MS, LATEST_MS, to_ms
 from schemas.records import CatalogSwitch, ControlRecord, LogRecord, MetricEvent, Tick
 from schemas.state import PartitionState, UserState
-from schemas.topics import MAX_RECORD_BYTES, user_key
+from schemas.topics import MAX_RECORD_BYTES, tenant_of, user_key
 
 CONTROL_HEADER: Final = "plaudit-control"
 """Header of control records that holds the control token, where one is configured (X7)."""
 
-_MARKER_KEY: Final = b"\0partition"
+MARKER_KEY: Final = b"\0partition"
+"""Changelog key of what the partition remembers besides its users, the offset marker among it (PartitionState)."""
+
 _SHOWN: Final = 80
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -48,9 +52,15 @@ class Partition:
     """
 
     def __init__(
-        self, number: int, settings: FoldSettings, catalogs: CatalogStore, effects: MakeEffects = Effects
+        self,
+        number: int,
+        settings: FoldSettings,
+        catalogs: CatalogStore,
+        effects: MakeEffects = Effects,
+        report: Report = ignore,
     ) -> None:
-        """`effects` makes the collector of each record's derived events: tracing and preview bring their own."""
+        """`effects` makes the collector of each record's derived events: tracing and preview bring their own. `report` hears
+        of failures of the rules (X32)."""
         self.number = number
         self.counters: Tally[str] = Tally()
         self._counted: Tally[str] = Tally()  # by the round in hand
@@ -59,8 +69,12 @@ class Partition:
         self._control = PartitionState()
         self._control_before: bytes = _encode(self._control)
         self._store = UserStore(settings.remembered_ids)
-        self._effects = effects
-        self._records = UserRecords(self._store, settings, self._counted, effects)
+        self._records = UserRecords(self._store, settings, self._counted, catalogs, effects)
+        self._parts = UserParts(self._store, settings, self._counted, effects, report)
+        self._careful_records = CarefulRecords(self._records, self._store, self._counted, report)
+        self._report = report
+        self._careful = 0  # records to come before which their user is saved
+        self._round: list[LogRecord] = []  # what is done, to do it again if a later record fails
         self._announcer = boosts.Announcer(settings.environment)
         self._plans: dict[str, Plan] = {}
 
@@ -72,11 +86,15 @@ class Partition:
     # recovery
 
     def load(self, key: bytes, value: bytes | None) -> None:
-        """Take one changelog record, in log order."""
-        if key != _MARKER_KEY:
+        """Take one changelog record, in log order.
+
+        Raises:
+            NewerStateError: a newer version of this program wrote to the changelog.
+        """
+        if key != MARKER_KEY:
             self._store.load(key, value)
         elif value is not None:
-            self._control = _decoder.decode(value)
+            self._control = _decoder.decode(value if version_of(value) == 1 else value[1:])
 
     def loaded(self) -> None:
         """Recovery has ended: rebuild the timers."""
@@ -92,20 +110,51 @@ class Partition:
         A record larger than `limit` emissions stops at a safe point and returns False: commit the slice, then call
         again with the same record. What a slice did is no longer due, so the next one goes on where it ended.
 
+        A failure of the rules other than RejectedError, a bug, sets aside the record or the user it concerns (X32).
+
         Raises:
             CatalogMissingError: before anything is touched; see CatalogStore.give_up.
+            Exception: a bug that concerns everybody: a control record cannot be carried out (D-89).
         """
         if record.offset < self._control.next_offset:
             self._counted["skipped_offsets"] += 1
             return True
+        begin = len(out)
         try:
-            return self._apply(record, out, limit)
+            done = self._apply(record, out, limit)
         except RejectedError as error:
-            self._counted[f"rejected.{error.reason}"] += 1
-            out.append(rejected(record, self._settings.topic, error))
-            if self._is_addressed(record):
-                self._records.answer_undecoded(record, error, out)
-            return True
+            self._refuse(record, error, out)
+            done = True
+        except (CatalogMissingError, MemoryError):
+            raise
+        except Exception as error:
+            if is_control(record.value):
+                error.add_note(f"in the control record at offset {record.offset} of partition {record.partition}")
+                raise
+            self._report(error, record)
+            del out[begin:]
+            if not self._careful:
+                self._redo_round()
+                return self.process(record, out, limit)
+            self._refuse(record, internal_error(error), out)  # no part of a user's: nothing is touched yet
+            done = True
+        if done:
+            self._round.append(record)
+        return done
+
+    def _redo_round(self) -> None:
+        """Undo a record that failed, and what it may have spoilt: begin the round anew, with more care."""
+        earlier = self._round
+        self.rollback()
+        self._careful = CAREFUL_RECORDS
+        for record in earlier:
+            self.process(record, [], NO_LIMIT)
+
+    def _refuse(self, record: LogRecord, error: RejectedError, out: list[Emission]) -> None:
+        self._counted[f"rejected.{error.reason}"] += 1
+        out.append(rejected(record, self._settings.topic, error))
+        if self._is_addressed(record):
+            self._records.answer_undecoded(record, error, out)
 
     def _is_addressed(self, record: LogRecord) -> bool:
         """Tell whether a refused record names a user and stands under its key (D-03)."""
@@ -119,10 +168,6 @@ class Partition:
         return True
 
     def _apply(self, record: LogRecord, out: list[Emission], limit: int) -> bool:
-        if not EARLIEST_MS <= record.timestamp_ms <= LATEST_MS:
-            raise RejectedError(
-                "bad_request", f"record timestamp {record.timestamp_ms} ms lies outside the years 3 to 9988"
-            )
         try:
             decoded = decode(record.value)
         except RejectedError as error:
@@ -136,7 +181,12 @@ class Partition:
             return self._switch(record, decoded, out, limit)
         user = decoded.user
         key = self._check_key(record, decoded.tenant, user if isinstance(user, str) else user.id)
+        if not EARLIEST_MS <= record.timestamp_ms <= LATEST_MS:
+            raise _outside(record)
         plan = self._plans.get(decoded.tenant) or self.plan(decoded.tenant)
+        if self._careful:
+            self._careful -= 1
+            return self._careful_records.process(record, decoded, key, plan, self._control.tick, out, limit)
         return self._records.process(record, decoded, key, plan, self._control.tick, out, limit)
 
     def _check_key(self, record: LogRecord, tenant: str, user_id: str) -> bytes:
@@ -180,6 +230,8 @@ class Partition:
                 "forged_time",
                 f"at {shown_instant(at)} is later than the record timestamp {shown_instant(record.timestamp_ms)}",
             )
+        if not EARLIEST_MS <= record.timestamp_ms <= LATEST_MS:
+            raise _outside(record)
         if at < EARLIEST_MS:
             raise RejectedError("bad_request", "at lies before the year 3")
 
@@ -194,40 +246,36 @@ class Partition:
         return True
 
     def _run_due(self, record: LogRecord, at: int, out: list[Emission], limit: int, tenant: str | None = None) -> bool:
-        """Advance all users, or those of a tenant, in the order of due instant, then key."""
+        """Advance all users, or those of a tenant, in the order of due instant, then key; as many as emissions fit."""
         append = max(record.timestamp_ms, self._control.tick or record.timestamp_ms)
-        for known in sorted(self._control.catalogs):
-            plan = self.plan(known)  # whatever is missing shows before anybody is taken off the timers
+        plans = {known: self.plan(known) for known in sorted(self._control.catalogs)}  # what is missing shows first
+        most = limit - len(out)
+        for known, plan in plans.items():
             stages = self._control.boosts.get(known)
-            if plan is not None and stages and tenant in (None, known):
-                self._announcer.announce(stages, plan, known, at, append, out)
-        self._store.reschedule_touched()
-        advanced = 0
-        passed_over: list[tuple[int, bytes]] = []
-        done = True
+            if plan is None or not stages or tenant not in (None, known):
+                continue
+            if not self._announcer.announce(stages, plan, known, at, append, out, limit):
+                return False
+        store = self._store
+        store.reschedule_touched()
+        advanced, done = 0, True
         while done:
-            if len(out) >= limit or advanced >= limit:
-                done = False
-                break
-            advanced += 1
-            item = self._store.pop_due(at)
+            if len(out) >= limit or advanced >= most:
+                return False
+            item = store.pop_due(at)
             if item is None:
                 break
-            key = item[1]
-            user = self._store.get(key)
-            assert user is not None
-            plan = self.plan(user.state.tenant)
-            if plan is None or (tenant is not None and user.state.tenant != tenant):
-                passed_over.append(item)
+            due, key = item
+            known = tenant_of(key)
+            plan = plans.get(known)
+            if plan is None or (tenant is not None and known != tenant):
+                store.set_aside(due, key)
                 continue
-            user.use(plan)
-            self._store.touch(key)
-            effects = self._effects(out, user, self._settings.environment, None, append)
-            effects.live = tenant is None or self._control.tick is not None
-            done = timers.advance(user, plan, at, effects, limit)
-            self._store.reschedule(key)
-        for due, key in passed_over:
-            self._store.push_due(due, key)
+            advanced += 1
+            live = tenant is None or self._control.tick is not None
+            done = self._parts.advance(record, key, plan, at, append, live, out, limit)
+        if done:
+            store.return_set_aside()
         return done
 
     def _switch(self, record: LogRecord, switch: CatalogSwitch, out: list[Emission], limit: int) -> bool:
@@ -275,41 +323,29 @@ class Partition:
         old = self.plan(tenant)
         filling = Filling(old, plan)
         last = bytes.fromhex(self._control.switching[2])
-        prefix = f"{tenant}\0".encode() if tenant else b""
-        moved = 0
-        for key in self.keys():
-            if key <= last or not key.startswith(prefix):
+        moved, most = 0, limit - len(out)
+        for key in self._store.keys_after(last, f"{tenant}\0".encode() if tenant else b""):
+            if tenant_of(key) != tenant:
                 continue
-            if moved >= limit or len(out) >= limit:
+            if moved >= most or len(out) >= limit:
                 self._control.switching = (tenant, version, last.hex())
                 return False
             user = self._store.get(key)
             assert user is not None
             last = key
-            if user.state.tenant != tenant:
-                continue
+            if user.state.quarantine is not None:
+                continue  # moves with its own next record
             moved += 1
-            self._store.touch(key)
-            effects = self._effects(out, user, self._settings.environment, None, append)
-            if old is not None:
-                timers.leave(user, old, plan, at, max(at, self._control.tick or at), effects)
-            if effects.trace is not None:
-                effects.trace.catalog(old, plan, at)
-            user.use(plan)
-            if filling.needed:
-                filling.apply(user.state, user.tallies)
-                if effects.trace is not None:
-                    effects.trace.filled(filling.added, user)
-            timers.schedule(user, plan)
-            if plan.changed_achievements:
-                backdate(user, plan, at, effects)
-            if plan.user_boosts or user.state.boosts:
-                now = max(at, user.state.append, self._control.tick or at)
-                boosts.switch_user(user, old, plan, at, now, effects)
-            self._store.reschedule(key)
+            self._parts.move(record, key, old, plan, filling, at, self._control.tick, append, out)
         if self.number == 0:
             stages, tick = self._control.boosts.get(tenant, {}), self._control.tick or at
-            self._control.boosts[tenant] = self._announcer.switch(stages, old, plan, tenant, tick, append, out)
+            after = self._announcer.switch(stages, old, plan, tenant, tick, append, out, self._control.announced, limit)
+            if isinstance(after, int):
+                self._control.switching = (tenant, version, last.hex())
+                self._control.announced = after
+                return False
+            self._control.boosts[tenant] = after
+            self._control.announced = 0
         self._control.switching = None
         self._control.catalogs[tenant] = version
         self._plans[tenant] = plan
@@ -347,13 +383,27 @@ class Partition:
         """Return the keys of all users, sorted."""
         return self._store.keys()
 
+    def measures(self, overdue_at_ms: int) -> Measures:
+        """Return how much this partition holds and how far it is; overdue is who has something due at or before
+        `overdue_at_ms`. Costs what is overdue, not the number of users."""
+        store, tick = self._store, self._control.tick
+        return Measures(
+            state_bytes=store.stored_bytes,
+            users=store.users,
+            remembered_ids=store.remembered,
+            timers=store.timers,
+            overdue=0 if tick is None else store.overdue(overdue_at_ms),
+            tick_ms=tick,
+            catalogs=dict(self._control.catalogs),
+        )
+
     # the end of a round
 
     def changes(self, next_offset: int) -> list[tuple[bytes, bytes | None]]:
         """Return the changelog records of the round, last the marker with the next input offset."""
         records = self._store.changes()
         self._control.next_offset = next_offset
-        records.append((_MARKER_KEY, _encode(self._control)))
+        records.append((MARKER_KEY, MARK + _encode(self._control)))
         return records
 
     def commit(self) -> None:
@@ -361,11 +411,18 @@ class Partition:
         self._store.commit()
         self.counters.update(self._counted)
         self._counted.clear()
+        self._round = []
         self._control_before = _encode(self._control)
 
     def rollback(self) -> None:
         """The round's transaction is aborted: back to the state before it."""
         self._store.rollback()
         self._counted.clear()
+        self._round = []
         self._control = _decoder.decode(self._control_before)
         self._plans = {}
+
+
+def _outside(record: LogRecord) -> RejectedError:
+    """D-11."""
+    return RejectedError("bad_request", f"record timestamp {record.timestamp_ms} ms lies outside the years 3 to 9988")

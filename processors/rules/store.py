@@ -1,18 +1,22 @@
 """The users of one partition: states, remembered ids, timers; rounds with commit and roll-back; recovery."""
 
 import heapq
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from processors.rules import timers
-from processors.rules.memory import EVENT_IDS, IDEMPOTENCY_KEYS, Memory
+from processors.rules.memory import ID_KINDS, Mark, Memory, parse_chunk_key
 from processors.rules.tallies import Tallies
+from processors.rules.upcasts import MARK, present_json
 from processors.rules.user import User
 from schemas.state import Row, UserState
 
 USER_PREFIX: Final = b"u"
-"""First byte of the changelog key of a user's state; ids have EVENT_IDS or IDEMPOTENCY_KEYS and a chunk number."""
+"""First byte of the changelog key of a user's state; ids have keys of their own (memory.chunk_key)."""
 
 HISTORY_PREFIX: Final = b"h"
 """First byte of the changelog key of a user's settled rows: they grow, and change only at settlements."""
@@ -21,9 +25,16 @@ TALLIES_PREFIX: Final = b"t"
 """First byte of the changelog key of a user's tallies: they change only with events that carry attributes."""
 
 NEVER: Final = 2**63 - 1
+AT_ONCE: Final = -(2**63)
+"""Due instant of a user whose own cannot be worked out: the next tick fails for it, and sets it aside (D-89)."""
+
+MOST_COUNTED: Final = 10_000
+"""Overdue users beyond which nobody counts on."""
+
+DECODED_USERS: Final = 20_000
+"""Users of a partition that are kept decoded, those changed last; of others only what the changelog has is in memory."""
 
 _HEAP_SLACK: Final = 1_000
-_CHUNK_NUMBER_BYTES: Final = 4
 _DUE_BYTES: Final = 8
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -111,7 +122,8 @@ def _with(stored: _Stored, place: int, value: bytes | None) -> _Stored:
 class _Entry:
     """One user: the state as the changelog has it, and as it is in memory once touched.
 
-    The stored form is the next due instant in 8 bytes, then JSON, so that recovery need not decode it for the timers.
+    The stored form is the next due instant in 8 bytes, so that recovery need not decode the state for the timers; then the
+    version in one (X33), then JSON.
     """
 
     __slots__ = ("annexes", "due", "stored", "user")
@@ -123,20 +135,75 @@ class _Entry:
         self.due = NEVER if stored is None else int.from_bytes(stored[:_DUE_BYTES], signed=True)
 
 
+def _size(entry: _Entry) -> int:
+    """Bytes of a user on the changelog, as of the last round."""
+    size = 0 if entry.stored is None else len(entry.stored)
+    for value in entry.annexes:
+        if value is not None:
+            size += len(value)
+    return size
+
+
+class _Erased:
+    """What the changelog has of a user whom the round in hand erased; a new one may have come since."""
+
+    __slots__ = ("entry", "memory")
+
+    def __init__(self, entry: _Entry | None, memory: Memory | None) -> None:
+        self.entry = entry
+        self.memory = memory
+
+    @property
+    def annexes(self) -> _Stored:
+        return _NO_ANNEXES if self.entry is None else self.entry.annexes
+
+
+class Savepoint:
+    """All that is known of a user in the midst of a round, for `UserStore.restore`. No `saved`: the user is not there."""
+
+    __slots__ = ("due", "entry", "memory", "saved", "tallies", "tallies_changed")
+
+    def __init__(
+        self,
+        entry: _Entry | None,
+        saved: Saved | None,
+        tallies: bytes | None,
+        memory: tuple[Mark, Mark] | None,
+        *,
+        tallies_changed: bool,
+    ) -> None:
+        self.entry = entry
+        self.due = NEVER if entry is None else entry.due
+        self.saved = saved
+        self.tallies = tallies
+        self.tallies_changed = tallies_changed
+        self.memory = memory
+
+
 class UserStore:
     """All users of a partition by record key. What a round touches is written once, or put back as it was."""
 
-    def __init__(self, remembered_ids: int) -> None:
+    def __init__(self, remembered_ids: int, decoded_users: int = DECODED_USERS) -> None:
         self._remembered_ids = remembered_ids
+        self._most_decoded = decoded_users
+        self._decoded: OrderedDict[bytes, None] = OrderedDict()  # may be decoded; used last comes last
         self._entries: dict[bytes, _Entry] = {}
         self._memories: dict[bytes, Memory] = {}
         self._heap: list[
             tuple[int, bytes]
         ] = []  # (due, key); entries that no longer match a user's due are passed over
         self._touched: dict[bytes, bytes | None] = {}  # key -> stored form before the round
+        self._stale: dict[bytes, None] = {}  # touched since the timers were last brought up to date
+        self._erased: dict[bytes, _Erased] = {}  # by the round
+        self._aside: list[tuple[int, bytes]] = []  # due, and to be passed over by the record in hand
+        self._sorted: list[bytes] | None = None  # all keys, until users come or go
         self._prepared: dict[bytes, bytes] = {}
         self._prepared_annexes: dict[bytes, _Stored] = {}
         self._waiting: dict[bytes, _Stored] = {}  # annexes whose user comes later in the changelog
+        self.stored_bytes = 0
+        """Encoded states and annexes of all users, as of the last round."""
+        self.remembered = 0
+        """Ids remembered of all users; chunks of the changelog count as full."""
 
     # recovery
 
@@ -157,13 +224,17 @@ class UserStore:
             else:
                 waiting = self._waiting.get(key[1:], _NO_ANNEXES)
                 self._waiting[key[1:]] = _with(waiting, _PLACES[kind], value)
-        elif kind in (EVENT_IDS, IDEMPOTENCY_KEYS):
-            chunk = int.from_bytes(key[1 : 1 + _CHUNK_NUMBER_BYTES])
-            self.memory(key[1 + _CHUNK_NUMBER_BYTES :]).of(kind).load(chunk, value)
+        elif kind in ID_KINDS:
+            chunk, user_key = parse_chunk_key(key)
+            if value is not None or user_key in self._memories:
+                self.remembered += self.memory(user_key).of(kind).load(chunk, value)
 
     def loaded(self) -> None:
         """Recovery has ended: rebuild the timers."""
         self._waiting = {}
+        self._memories = {key: memory for key, memory in self._memories.items() if memory.counted}
+        self.stored_bytes = sum([_size(entry) for entry in self._entries.values()])
+        self._sorted = None
         self._heap = [(entry.due, key) for key, entry in self._entries.items() if entry.due != NEVER]
         heapq.heapify(self._heap)
 
@@ -176,7 +247,8 @@ class UserStore:
             return None
         if entry.user is None:
             assert entry.stored is not None
-            entry.user = User(key, _decoder.decode(entry.stored[_DUE_BYTES:]))
+            entry.user = User(key, _decoder.decode(present_json(entry.stored[_DUE_BYTES:])))
+            self._decoded[key] = None
             for annex, stored in zip(_ANNEXES, entry.annexes, strict=True):
                 if stored is not None:
                     annex.decode(entry.user, stored)
@@ -185,6 +257,7 @@ class UserStore:
     def add(self, user: User) -> None:
         """Add a new user; this touches it."""
         self._entries[user.key] = _Entry(None, user)
+        self._sorted = None
         self.touch(user.key)
 
     def put_back(self, key: bytes, saved: Saved) -> User:
@@ -202,14 +275,85 @@ class UserStore:
         """Return the state as it is now, for `put_back`."""
         return _encode(user.state), [list(rows) for rows in user.history], user.history_changed
 
+    def savepoint(self, key: bytes) -> Savepoint | None:
+        """Return all that is known of a user as it is now; None = as it was before the round, which costs nothing."""
+        if key not in self._touched:
+            return None
+        entry = self._entries.get(key)
+        user = None if entry is None else entry.user
+        tallies = None if user is None else user.tallies
+        memory = self._memories.get(key)
+        return Savepoint(
+            entry,
+            None if user is None else self.save(user),
+            None if tallies is None else tallies.encode(),
+            None if memory is None else memory.mark(),
+            tallies_changed=tallies is not None and tallies.changed,
+        )
+
+    def restore(self, key: bytes, saved: Savepoint | None) -> None:
+        """Undo all that was done to a user since `savepoint`, in the same round."""
+        self._sorted = None
+        if saved is None:
+            if key in self._touched:
+                self._undo(key, self._touched.pop(key))
+                self._stale.pop(key, None)
+            return
+        memory = self._memories.get(key)
+        if memory is not None and saved.memory is not None:
+            memory.back_to(saved.memory)
+        elif memory is not None:
+            del self._memories[key]
+        if saved.entry is None or saved.saved is None:
+            self._entries.pop(key, None)
+            self._stale.pop(key, None)
+            return
+        self._entries[key] = saved.entry
+        if saved.entry.due != saved.due:
+            saved.entry.due = saved.due
+            heapq.heappush(self._heap, (saved.due, key))
+        user = self.put_back(key, saved.saved)
+        user.tallies = None if saved.tallies is None else Tallies(saved.tallies)
+        if user.tallies is not None:
+            user.tallies.changed = saved.tallies_changed
+
+    def has(self, key: bytes) -> bool:
+        """Tell whether there is a user; nothing of it is decoded."""
+        return key in self._entries
+
+    def erase(self, key: bytes) -> None:
+        """Remove a user, if there is one, and all that is remembered (X29)."""
+        entry, memory = self._entries.pop(key, None), self._memories.pop(key, None)
+        self._sorted = None
+        self._stale.pop(key, None)
+        if key in self._erased or (entry is None and memory is None):
+            return
+        if memory is not None:
+            memory.rollback()
+        self._erased[key] = _Erased(entry, memory)
+        self._touched.setdefault(key, None if entry is None else entry.stored)
+
     def touch(self, key: bytes) -> None:
         """Note that the round changes the user."""
         if key not in self._touched:
             self._touched[key] = self._entries[key].stored
+        self._stale[key] = None
 
     def keys(self) -> list[bytes]:
         """Return the keys of all users, sorted."""
-        return sorted(self._entries)
+        if self._sorted is None:
+            self._sorted = sorted(self._entries)
+        return self._sorted.copy()
+
+    def keys_after(self, key: bytes, prefix: bytes) -> Iterator[bytes]:
+        """Yield the keys with a prefix that come after one, sorted; no user may come or go meanwhile."""
+        if self._sorted is None:
+            self._sorted = sorted(self._entries)
+        found = self._sorted
+        for place in range(bisect_right(found, key) if key else bisect_left(found, prefix), len(found)):
+            if not found[place].startswith(prefix):
+                return
+            yield found[place]
 
     # ids
 
@@ -222,6 +366,9 @@ class UserStore:
 
     def keep_memory(self, key: bytes, memory: Memory) -> None:
         """Keep what a record was given to remember in, now that it is applied."""
+        if key not in self._touched:  # a new user: a roll-back must find the memory
+            entry = self._entries.get(key)
+            self._touched[key] = None if entry is None else entry.stored
         self._memories[key] = memory
 
     def new_memory(self) -> Memory:
@@ -240,12 +387,14 @@ class UserStore:
         user = entry.user
         assert user is not None
         assert user.plan is not None
-        due = timers.next_due(user, user.plan)
-        entry_due = NEVER if due is None else due
-        if entry_due != entry.due:
-            entry.due = entry_due
-            if entry_due != NEVER:
-                self._push(entry_due, key)
+        due = None if user.state.quarantine is not None else timers.next_due(user, user.plan)
+        self._set_due(entry, key, NEVER if due is None else due)
+
+    def _set_due(self, entry: _Entry, key: bytes, due: int) -> None:
+        if due != entry.due:
+            entry.due = due
+            if due != NEVER:
+                self._push(due, key)
 
     def _push(self, due: int, key: bytes) -> None:
         """Note a due instant; when old notes outweigh the users, make the heap anew."""
@@ -255,16 +404,22 @@ class UserStore:
             heapq.heapify(self._heap)
 
     def reschedule_touched(self) -> None:
-        """Bring the timers of all users touched in this round up to date."""
-        for key in self._touched:
+        """Bring the timers of all users touched since the last time up to date."""
+        for key in self._stale:
             entry = self._entries[key]
             if entry.user is not None and entry.user.plan is not None:
-                self.reschedule(key)
+                try:
+                    self.reschedule(key)
+                except MemoryError:
+                    raise
+                except Exception:
+                    self._set_due(entry, key, AT_ONCE)
+        self._stale.clear()
 
     def pop_due(self, at: int) -> tuple[int, bytes] | None:
         """Take the user who is due first, at or before `at`, off the timers: due instant and key; None if nobody is.
 
-        The caller puts the user back, by `reschedule` or `push_due`.
+        The caller puts the user back, by `reschedule` or `set_aside`.
         """
         heap = self._heap
         while heap and heap[0][0] <= at:
@@ -275,10 +430,42 @@ class UserStore:
                 return due, key
         return None
 
-    def push_due(self, due: int, key: bytes) -> None:
-        """Put a user taken by `pop_due` back, unchanged."""
+    @property
+    def users(self) -> int:
+        """Number of users."""
+        return len(self._entries)
+
+    @property
+    def timers(self) -> int:
+        """About how many users have a due instant: notes that no longer hold count until their time comes."""
+        return min(len(self._heap), len(self._entries))
+
+    def overdue(self, at: int) -> int:
+        """Return how many users are due at or before `at`, counted up to MOST_COUNTED."""
+        heap, waiting, found = self._heap, [0], 0
+        while waiting and found < MOST_COUNTED:
+            place = waiting.pop()
+            if place >= len(heap) or heap[place][0] > at:
+                continue  # a heap: nothing below this place is due earlier
+            due, key = heap[place]
+            entry = self._entries.get(key)
+            if entry is not None and entry.due == due:
+                found += 1
+            waiting.append(2 * place + 1)
+            waiting.append(2 * place + 2)
+        return found
+
+    def set_aside(self, due: int, key: bytes) -> None:
+        """Keep a user taken by `pop_due`, unchanged, from being taken again until `return_set_aside`: a record larger than
+        a slice need not pass it over in every slice."""
         self._entries[key].due = due
-        heapq.heappush(self._heap, (due, key))
+        self._aside.append((due, key))
+
+    def return_set_aside(self) -> None:
+        """Put all users that were set aside back on the timers."""
+        for item in self._aside:
+            heapq.heappush(self._heap, item)
+        self._aside = []
 
     # the round
 
@@ -288,28 +475,49 @@ class UserStore:
         records: list[tuple[bytes, bytes | None]] = []
         self._prepared, self._prepared_annexes = {}, {}
         for key in self._touched:
-            entry = self._entries[key]
-            assert entry.user is not None
-            stored = entry.due.to_bytes(_DUE_BYTES, signed=True) + _encode(entry.user.state)
-            self._prepared[key] = stored
-            records.append((USER_PREFIX + key, stored))
-            for place, annex in enumerate(_ANNEXES):
-                if annex.changed(entry.user):
-                    value = annex.encode(entry.user)
-                    annexes = self._prepared_annexes.get(key, entry.annexes)
-                    self._prepared_annexes[key] = _with(annexes, place, value)
-                    records.append((annex.prefix + key, value))
-            memory = self._memories.get(key)
-            if memory is not None:
-                for kind in (EVENT_IDS, IDEMPOTENCY_KEYS):
-                    for chunk, ids in memory.of(kind).changes():
-                        records.append((kind + chunk.to_bytes(_CHUNK_NUMBER_BYTES) + key, ids))
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._write(key, entry, records)
+            if key in self._erased:
+                self._clear(key, entry, records)
+            elif key in self._memories:
+                records += self._memories[key].changes(key)
         return records
+
+    def _write(self, key: bytes, entry: _Entry, records: list[tuple[bytes, bytes | None]]) -> None:
+        """Add a touched user's state, and the annexes that changed."""
+        assert entry.user is not None
+        stored = entry.due.to_bytes(_DUE_BYTES, signed=True) + MARK + _encode(entry.user.state)
+        self._prepared[key] = stored
+        records.append((USER_PREFIX + key, stored))
+        for place, annex in enumerate(_ANNEXES):
+            if annex.changed(entry.user):
+                value = annex.encode(entry.user)
+                annexes = self._prepared_annexes.get(key, entry.annexes)
+                self._prepared_annexes[key] = _with(annexes, place, value)
+                records.append((annex.prefix + key, value))
+
+    def _clear(self, key: bytes, entry: _Entry | None, records: list[tuple[bytes, bytes | None]]) -> None:
+        """Add tombstones for all that the changelog has of an erased user and that nothing written since replaces."""
+        erased = self._erased[key]
+        if entry is None and erased.entry is not None and erased.entry.stored is not None:
+            records.append((USER_PREFIX + key, None))
+        annexes = self._prepared_annexes.get(key, _NO_ANNEXES)
+        for place, annex in enumerate(_ANNEXES):
+            if erased.annexes[place] is not None and annexes[place] is None:
+                records.append((annex.prefix + key, None))
+        ids: dict[bytes, bytes | None] = {}
+        if erased.memory is not None:
+            ids = dict.fromkeys(erased.memory.stored(key))
+        if key in self._memories:
+            ids.update(self._memories[key].changes(key))
+        records.extend(ids.items())
 
     def commit(self) -> None:
         """What the round did is the state now."""
         for key, stored in self._prepared.items():
             entry = self._entries[key]
+            self.stored_bytes -= _size(entry)
             entry.stored = stored
             annexes = self._prepared_annexes.get(key)
             if annexes is not None:
@@ -317,25 +525,54 @@ class UserStore:
                 if entry.user is not None:
                     for annex in _ANNEXES:
                         annex.written(entry.user)
-            memory = self._memories.get(key)
-            if memory is not None:
-                memory.event_ids.commit()
-                memory.keys.commit()
-        self._touched.clear()
-        self._prepared, self._prepared_annexes = {}, {}
+            self.stored_bytes += _size(entry)
+            self._decoded[key] = None
+            self._decoded.move_to_end(key)
+        for key in self._touched:
+            if key in self._memories:
+                self.remembered += self._memories[key].commit()
+        for erased in self._erased.values():
+            self.stored_bytes -= 0 if erased.entry is None else _size(erased.entry)
+            self.remembered -= 0 if erased.memory is None else erased.memory.counted
+        self._end()
+        self._forget_decoded()
+
+    def _forget_decoded(self) -> None:
+        """Let go of the decoded form of who was changed longest ago: it is four times as large as the stored one."""
+        while len(self._decoded) > self._most_decoded:
+            key, _ = self._decoded.popitem(last=False)
+            entry = self._entries.get(key)
+            if entry is not None and entry.stored is not None:
+                entry.user = None
 
     def rollback(self) -> None:
         """Back to the state before the round."""
+        self.return_set_aside()
+        self._sorted = None
         for key, stored in self._touched.items():
-            if stored is None:
-                self._entries.pop(key, None)
-            else:
-                entry = self._entries[key] = _Entry(stored, None, self._entries[key].annexes)
-                if entry.due != NEVER:
-                    heapq.heappush(self._heap, (entry.due, key))
-            memory = self._memories.get(key)
-            if memory is not None:
-                memory.event_ids.rollback()
-                memory.keys.rollback()
+            self._undo(key, stored)
+        self._end()
+
+    def _end(self) -> None:
         self._touched.clear()
+        self._stale.clear()
+        self._erased = {}
         self._prepared, self._prepared_annexes = {}, {}
+
+    def _undo(self, key: bytes, stored: bytes | None) -> None:
+        """Put a user back to the form that the changelog has."""
+        erased = self._erased.pop(key, None)
+        if erased is not None:
+            self._memories.pop(key, None)
+            if erased.memory is not None:
+                self._memories[key] = erased.memory
+        if stored is None:
+            self._entries.pop(key, None)
+        else:
+            annexes = self._entries[key].annexes if erased is None else erased.annexes
+            entry = self._entries[key] = _Entry(stored, None, annexes)
+            if entry.due != NEVER:
+                heapq.heappush(self._heap, (entry.due, key))
+        memory = self._memories.get(key)
+        if memory is not None:
+            memory.rollback()

@@ -20,6 +20,7 @@ from schemas.trace import (
     AnyStep,
     CatalogStep,
     CounterStep,
+    ErasedStep,
     FilledStep,
     FreezeStep,
     LocalDateStep,
@@ -133,6 +134,10 @@ class Trace:
                 attributes=dict(user.state.attributes),
             )
         )
+
+    def erased(self, *, known: bool) -> None:
+        """Everything known of the user was erased."""
+        self.steps.append(ErasedStep(rules=("X29", "X30"), known=known))
 
     def local_date(self, user: User, at_ms: int, local_day: int) -> None:
         """The event counts for a local date."""

@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from processors.rules import apply, calls, messages, streaks, texts, timers
+from processors.rules import apply, calls, erasure, messages, streaks, texts, timers
+from processors.rules.catalogs import CatalogStore
 from processors.rules.decode import loose_fields
 from processors.rules.effects import Effects, MakeEffects, instant_text, shown_instant
 from processors.rules.errors import RejectedError
@@ -16,14 +17,17 @@ from processors.rules.plan import Plan
 from processors.rules.refusal import rejected
 from processors.rules.settings import FoldSettings
 from processors.rules.store import UserStore
+from processors.rules.switching import move_user
+from processors.rules.tallies import Filling
 from processors.rules.unset import UNSET
 from processors.rules.user import User, check_user
 from schemas.emission import Emission
 from schemas.instants import EARLIEST_MS, LATEST_MS, to_ms
-from schemas.outcome import OutcomeRecord
+from schemas.outcome import Issue, OutcomeRecord
 from schemas.records import (
     TYPED,
     CompleteAchievement,
+    Erase,
     Identify,
     InputRecord,
     LogRecord,
@@ -49,10 +53,10 @@ class _Request:
     Attributes:
         event_id: the producer's, or the default one (X4). remembered: its digest if it is the producer's, else empty.
         occurred: `occurredAt`, epoch ms. append: append time (X5). at: effectiveAt (T8).
-        live: whether the partition has had a tick.
+        tick: the last tick of the partition; None = it had none.
     """
 
-    __slots__ = ("append", "at", "decoded", "event_id", "key", "live", "occurred", "record", "remembered")
+    __slots__ = ("append", "at", "decoded", "event_id", "key", "occurred", "record", "remembered", "tick")
 
     def __init__(
         self,
@@ -63,8 +67,7 @@ class _Request:
         remembered: bytes,
         occurred: int,
         append: int,
-        *,
-        live: bool,
+        tick: int | None,
     ) -> None:
         self.record = record
         self.decoded = decoded
@@ -74,16 +77,22 @@ class _Request:
         self.occurred = occurred
         self.append = append
         self.at = min(occurred, append)
-        self.live = live
+        self.tick = tick
 
 
 class UserRecords:
     """Applies records of users to the states of a partition."""
 
     def __init__(
-        self, store: UserStore, settings: FoldSettings, counters: Tally[str], effects: MakeEffects = Effects
+        self,
+        store: UserStore,
+        settings: FoldSettings,
+        counters: Tally[str],
+        catalogs: CatalogStore,
+        effects: MakeEffects = Effects,
     ) -> None:
         self._store = store
+        self._catalogs = catalogs
         self._settings = settings
         self._counters = counters
         self._effects = effects
@@ -114,19 +123,22 @@ class UserRecords:
             if memory is not None and memory.event_ids.get(remembered) is not None:
                 self._counters["skipped_events"] += 1  # I13
                 return True
-        user = self._store.get(key)
+        user = None if isinstance(decoded, Erase) else self._store.get(key)
         append = record.timestamp_ms
         if user is not None and user.state.append > append:
             append = user.state.append
         if tick is not None and tick > append:
             append = tick
         occurred = record.timestamp_ms if decoded.occurred_at is UNSET else to_ms(decoded.occurred_at)
-        request = _Request(record, decoded, key, event_id, remembered, occurred, append, live=tick is not None)
+        request = _Request(record, decoded, key, event_id, remembered, occurred, append, tick)
         try:
             if not EARLIEST_MS <= occurred <= LATEST_MS or (
                 own_id and (event_id.startswith(self._settings.topic) or "\0" in event_id)
             ):
                 self._check_form(request)
+            if isinstance(decoded, Erase):
+                self._erase(request, decoded, out)
+                return True
             if plan is None:
                 raise RejectedError(
                     "unknown_metric", f"no catalog is in force for tenant {decoded.tenant!r}; publish one first"
@@ -164,7 +176,7 @@ class UserRecords:
             check_user(apply.given_user(decoded.user), user.state if user else None, plan, at)
         elif isinstance(decoded, CompleteAchievement):
             calls.check_completion(decoded, user, plan, at)
-        else:
+        elif not isinstance(decoded, Erase):
             answered = calls.check_request(decoded, user, plan)
             if answered is not None:
                 self._counters["applied"] += 1
@@ -177,9 +189,11 @@ class UserRecords:
             user = apply.create(key, apply.given_user(decoded.user), decoded.tenant, plan, at, request.append)
             user.use(plan)
         effects = self._effects(out, user, self._settings.environment, request.event_id, request.append)
-        effects.live = request.live
+        effects.live = request.tick is not None
         if not created:
             self._store.touch(key)
+            if user.state.quarantine is not None and not self._take_up(user, plan, request, effects, limit):
+                return False
             # a zone change comes after everything due under the old zone, postponed or not (S60)
             postpones = plan.streak.settle_delay_seconds > 0
             reached = request.append if postpones and _moves(user, apply.given_user(decoded.user)) else at
@@ -221,6 +235,24 @@ class UserRecords:
         out.append(_Emission(OUTCOMES, key, text.encode()))
         return True
 
+    def _take_up(self, user: User, plan: Plan, request: _Request, effects: Effects, limit: int) -> bool:
+        """Do for a user who was set aside (D-89) what switches of the catalog did for others meanwhile. False = the slice is
+        full; what is due under the present plan is left to the caller."""
+        state = user.state
+        assert state.quarantine is not None
+        old = self._catalogs.plan(state.tenant, state.quarantine)
+        assert old is not None, "a version that was in force is not on the catalog topic"
+        for new in self._catalogs.after(state.tenant, old.version, plan.version):
+            user.use(old)
+            if not timers.advance(user, old, new.at, effects, limit):
+                return False
+            move_user(user, old, new, Filling(old, new), new.at, request.tick, effects)
+            old, state.quarantine = new, new.version
+        user.use(plan)
+        state.quarantine = None
+        user.due_changed()
+        return True
+
     def _remember(self, request: _Request, applied: apply.Applied) -> None:
         """Remember a given event id, and count the record and what had to be forgotten for it (C32)."""
         forgotten = applied.forgotten
@@ -250,13 +282,37 @@ class UserRecords:
             applied = apply.apply_event(user, checked, event_id, plan, at, memory, effects, created=created)
             self._store.keep_memory(request.key, memory)
             return applied
-        if not isinstance(decoded, Identify | CompleteAchievement | MetricEvent):
+        if not isinstance(decoded, Identify | CompleteAchievement | MetricEvent | Erase):
             return calls.apply_request(user, decoded, plan, at, effects)
         if isinstance(decoded, Identify):
             given = apply.given_user(decoded.user)
             return calls.apply_identify(user, given, event_id, plan, at, effects, created=created)
         assert isinstance(decoded, CompleteAchievement)
         return calls.apply_completion(user, decoded, event_id, plan, at, effects, created=created)
+
+    def _erase(self, request: _Request, decoded: Erase, out: list[Emission]) -> None:
+        """Forget the user, and tell every topic, also of a user who is not known: tables may hold more (X29, X30).
+
+        Nothing that is due is done first, it would be erased at once; nothing of the user is read, so it may be broken. Of
+        ids only that of the erasure stays, so that a resend does not erase the user's next life.
+        """
+        erasure.check_erase(decoded)
+        key, known = request.key, self._store.has(request.key)
+        user_id = decoded.user if isinstance(decoded.user, str) else decoded.user.id
+        user = erasure.nobody(key, decoded.tenant, user_id, request.at)
+        effects = self._effects(out, user, self._settings.environment, request.event_id, request.append)
+        if effects.trace is not None:
+            effects.trace.record(type_name(decoded), request.occurred, request.append, request.at, created=False)
+            effects.trace.erased(known=known)
+        erasure.tell(effects, request.at)
+        issues = [] if known else [Issue(user_id, "warning", "User does not exist")]
+        self._answer(request, out, apply.Applied(200, "", issues=issues), None)
+        self._store.erase(key)
+        if request.remembered:
+            memory = self._store.new_memory()
+            memory.event_ids.add(request.remembered, "")
+            self._store.keep_memory(key, memory)
+        self._counters["applied"] += 1
 
     def _refuse(self, request: _Request, error: RejectedError, out: list[Emission]) -> None:
         """Report a refused record on both topics (C34); it leaves no trace in state (T10)."""

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
+from processors.rules.decode import loose_fields
+from processors.rules.errors import RejectedError
 from projections.rows import events
 from projections.rows.events import require_user
 from projections.rows.values import day, exact, instant, int64, local_day
@@ -111,6 +113,7 @@ def completion_row(event: events.CompletedEvent) -> Row:
         achievement.name,
         achievement.trigger,
         event.data.completion_id,
+        "completed",
     )
 
 
@@ -119,7 +122,8 @@ def backdated_row(event: events.BackdatedEvent) -> Row:
     achievement = event.data.achievement
     at = instant(achievement.achieved_at or event.occurred_at)
     user_id, local = require_user(event), local_day(at, None)
-    return (event.tenant_id, user_id, achievement.id, at, local, True, achievement.name, achievement.trigger, "")
+    shown = (achievement.name, achievement.trigger, "", "backdated")
+    return (event.tenant_id, user_id, achievement.id, at, local, True, *shown)
 
 
 def streak_state_row(event: events.StreakChangedEvent) -> Row:
@@ -193,12 +197,29 @@ def _text(content: str | dict[str, str] | None) -> str:
     return content or ""
 
 
+def user_of_key(key: str) -> tuple[str, str]:
+    """Return tenant and user that a record key names (X1)."""
+    tenant, separator, user_id = key.partition("\0")
+    return (tenant, user_id) if separator else ("", key)
+
+
+def _whose(record: Rejected) -> tuple[str, str]:
+    """Return tenant and user whose record was refused: those that it names, or else its key."""
+    if isinstance(record.value, str):
+        try:
+            named = loose_fields(record.value.encode("utf-8", "replace"))
+        except RejectedError:
+            pass
+        else:
+            return named.tenant, named.user_id
+    return user_of_key(record.key) if isinstance(record.key, str) else ("", "")
+
+
 def rejected_row(record: Rejected) -> Row:
-    """A record of `plaudit.rejected` -> `rejected`; the tenant is what its key names (X1)."""
+    """A record of `plaudit.rejected` -> `rejected`."""
     key, origin = record.key, record.origin
-    tenant, separator, _ = key.partition("\0") if isinstance(key, str) else ("", "", "")
     return (
-        tenant if separator else "",
+        *_whose(record),
         record.reason,
         instant(origin.timestamp),
         origin.topic,
@@ -209,6 +230,11 @@ def rejected_row(record: Rejected) -> Row:
         _text(record.value),
         record.truncated is True,
     )
+
+
+def erasure_row(event: events.UserErasedEvent) -> Row:
+    """`user.erased` -> `erasures`."""
+    return (event.tenant_id, require_user(event), instant(event.occurred_at), event.causation_id or "")
 
 
 BUILDER_OF_TYPE: Final[dict[str, tuple[Table, Build]]] = {

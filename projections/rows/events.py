@@ -19,6 +19,7 @@ from schemas.derived import (
     StreakLost,
     StreakMoved,
     StreakPeriod,
+    UserErased,
     UserUpserted,
 )
 
@@ -98,6 +99,12 @@ class StreakLostEvent(Envelope, frozen=True, kw_only=True):
     data: StreakLost
 
 
+class UserErasedEvent(Envelope, frozen=True, kw_only=True):
+    """Envelope of `user.erased`."""
+
+    data: UserErased
+
+
 Decode = Callable[[bytes], Envelope]
 
 DECODER_OF_TYPE: Final[dict[str, Decode]] = {
@@ -119,6 +126,8 @@ DECODER_OF_TYPE: Final[dict[str, Decode]] = {
     }.items()
 }
 """Types that are projected; the others of the same topics are passed over."""
+
+decode_erased: Final = msgspec.json.Decoder(UserErasedEvent).decode
 
 _decode_rejected = msgspec.json.Decoder(Rejected).decode
 

@@ -11,9 +11,21 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from processors.engine.instruments import FENCES
 from projections.errors import FencedError, KafkaAwayError, TopicChangedError
 from projections.rows import Rows
 from projections.sink.batch import MAX_PARTITIONS, Batch, Span
+from projections.sink.metrics import (
+    BATCHES,
+    DELAY,
+    DUPLICATES,
+    KAFKA,
+    PULSE,
+    RECORDS,
+    REPEATED,
+    UNDECODABLE,
+    retried,
+)
 from projections.sink.settings import (
     GIVE_UP_S,
     LINGER_S,
@@ -40,10 +52,19 @@ def _place(batch: Batch, span: Span) -> TopicPartition:
 
 
 class Work(msgspec.Struct, frozen=True):
-    """A batch and its rows."""
+    """A batch, its rows, the append time of its oldest record, and that of the newest one of each partition."""
 
     batch: Batch
     rows: Rows
+    oldest_ms: int
+    newest_ms: dict[TopicPartition, int]
+
+
+class Freshness(msgspec.Struct, frozen=True):
+    """When a table last got rows, seconds since 1970, and the append time of the newest record of that batch."""
+
+    at_s: float
+    newest_ms: int
 
 
 class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not typed here
@@ -51,6 +72,7 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
 
     Attributes:
         records: records written, for reports.
+        tables: how fresh each table is that got rows from this sink.
     """
 
     def __init__(self, settings: SinkSettings, stop: asyncio.Event, *, until_caught_up: bool) -> None:
@@ -65,7 +87,9 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         self._next: dict[Place, int] = {}  # next offset by sink_progress, of partitions with a batch done
         self._committed: dict[TopicPartition, int] = {}
         self._writing: asyncio.Task[None] | None = None
+        self._newest: dict[TopicPartition, int] = {}
         self.records = 0
+        self.tables: dict[str, Freshness] = {}
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Wait for the batch in hand, but not for ever: the next owner repeats it if it must."""
@@ -99,6 +123,7 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             self._consumer.subscribe(self._settings.topic_names, listener=self)
             caught_up, answered = False, time.monotonic()
             while not caught_up and not self._stop.is_set():
+                PULSE.beat()
                 try:
                     caught_up = await self._step() if self._ready else await self._take_over()
                     answered = time.monotonic() if self._joined else answered
@@ -108,6 +133,7 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
                     self._ready = False
                     if self._until_caught_up and time.monotonic() - answered > GIVE_UP_S:
                         raise self._away() from error
+                    retried(KAFKA)
                     log.warning("kafka_retry", error=repr(error)[:300])
                     await asyncio.sleep(RETRY_MIN_S)
             await self._settle()
@@ -180,7 +206,9 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
                 chosen = places[start : start + MAX_PARTITIONS]
                 spans = tuple(Span(p.partition, collected[p][0].offset, collected[p][-1].offset) for p in chosen)
                 rows = build_rows(self._settings, (record for place in chosen for record in collected[place]))
-                work.append(Work(Batch(topic, spans), rows))
+                oldest_ms = min(collected[place][0].timestamp for place in chosen)
+                newest_ms = {place: collected[place][-1].timestamp for place in chosen}
+                work.append(Work(Batch(topic, spans), rows, oldest_ms, newest_ms))
         return work
 
     async def _settle(self) -> None:
@@ -192,6 +220,7 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             await asyncio.shield(writing)
         except FencedError as error:
             self._ready = False
+            FENCES.inc()
             log.warning("fenced", error=str(error)[:300])
             await asyncio.sleep(RETRY_MIN_S)
         except asyncio.CancelledError:
@@ -211,11 +240,17 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             if progress.get(place) != self._next.get(place):
                 raise FencedError(f"progress of {batch.topic}-{span.partition} was moved by another sink")
         await self._store.announce(batches)
-        await asyncio.gather(*(self._store.insert(item.batch, item.rows) for item in work))
+        await asyncio.gather(*(self._put(item.batch, item.rows) for item in work))
         await self._store.finish(batches)
         self._next.update({(batch.topic, span.partition): span.last + 1 for batch, span in spans})
         self._report(work)
         await self._commit({_place(batch, span): (span.last + 1, "") for batch, span in spans})
+
+    async def _put(self, batch: Batch, rows: Rows) -> None:
+        """Delete what the batch erases, then insert its rows: what came after an erasure is among them."""
+        if rows.erasures:
+            await self._store.erase(rows.erasures)
+        await self._store.insert(batch, rows)
 
     async def _commit(self, offsets: Mapping[TopicPartition, tuple[int, str]]) -> None:
         try:
@@ -236,6 +271,7 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
                 await self._commit(moved)
         except FencedError as error:
             self._ready = False
+            FENCES.inc()
             log.warning("fenced", error=str(error)[:300])
 
     async def _caught_up(self) -> bool:
@@ -277,9 +313,10 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         log.info("batch_repeated", topic=batch.topic, batch=batch.text)
         rows = await read_again(self._settings, batch)
         await self._store.kill(batch, TABLES)
-        await self._store.insert(batch, rows)
+        await self._put(batch, rows)
         await self._store.finish([batch])
         self.records += rows.records
+        REPEATED.inc()
 
     async def _seek(self, places: list[TopicPartition], progress: Mapping[Place, int], generation: int) -> None:
         begins = await self._consumer.beginning_offsets(places) if places else {}
@@ -305,10 +342,51 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         self._ready = generation == self._generation
 
     def _report(self, work: list[Work]) -> None:
+        now_s = time.time()
         for item in work:
-            rows = item.rows
+            rows, topic = item.rows, item.batch.topic
             self.records += rows.records
+            BATCHES.labels(topic).inc()
+            RECORDS.labels(topic).inc(rows.records)
+            DELAY.labels(topic).observe(max(0.0, now_s - item.oldest_ms / 1000))
+            fresh = Freshness(now_s, max(item.newest_ms.values()))
+            self.tables.update(dict.fromkeys([table.name for table in rows.tables()], fresh))
+            self._newest.update(item.newest_ms)
             if rows.duplicates or rows.undecodable:
-                duplicates, undecodable = rows.duplicates, rows.undecodable
-                log.error("bad_records", topic=item.batch.topic, duplicates=duplicates, undecodable=undecodable)
+                DUPLICATES.inc(rows.duplicates)
+                UNDECODABLE.inc(rows.undecodable)
+                log.error("bad_records", topic=topic, duplicates=rows.duplicates, undecodable=rows.undecodable)
         log.debug("batch_written", records=sum(item.rows.records for item in work), topics=len(work))
+
+    # what others may look at
+
+    @property
+    def joined(self) -> bool:
+        """Whether the group has ever given it its part."""
+        return self._joined
+
+    @property
+    def ready(self) -> bool:
+        """Whether it writes on; false while it takes over after a rebalance or a fence."""
+        return self._ready
+
+    def places(self) -> list[TopicPartition]:
+        """Return its partitions."""
+        return sorted(self._consumer.assignment())
+
+    async def ends(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """Ask Kafka where partitions end, as far as transactions are ended. KafkaError if it does not answer."""
+        ends: dict[TopicPartition, int] = await self._consumer.end_offsets(places) if places else {}
+        return ends
+
+    def done(self, place: TopicPartition) -> int:
+        """Return the offset before which everything is in ClickHouse."""
+        return max(self._next.get((place.topic, place.partition), 0), self._committed.get(place, 0))
+
+    def newest_ms(self, place: TopicPartition) -> int | None:
+        """Return the append time of the newest record of a partition's latest batch; None before the first one."""
+        return self._newest.get(place)
+
+    async def ping(self) -> None:
+        """Ask ClickHouse once; raises why it does not answer."""
+        await self._store.ping()

@@ -2,13 +2,16 @@
 
 import asyncio
 import gc
-import signal
 from collections.abc import Sequence
 from typing import Final
 
+from processors.engine.serving import serving
+from processors.engine.signals import stop_on_signals
 from projections.sink.loop import SinkLoop
 from projections.sink.settings import STOP_WAIT_S, SinkSettings, check_topics, group_name
+from projections.sink.watch import SinkWatch
 from schemas.brokers import Brokers
+from schemas.operations import GRACE_S, LOOPBACK
 
 _GC_THRESHOLDS: Final = (200_000, 20, 100)
 """A batch is many tuples without cycles; the default thresholds would walk them over and over: a third of the time."""
@@ -25,16 +28,20 @@ async def run_sink(
     until_caught_up: bool = False,
     instance: str | None = None,
     epoch: int = 0,
+    metrics_host: str = LOOPBACK,
+    metrics_port: int = 0,
 ) -> int:
     """Project the derived topics into a migrated database until `stop` is set; returns the number of records written.
 
     Kafka and ClickHouse may be away, also at the start: it waits. On `stop` the batch in hand is finished, within
     STOP_WAIT_S, after which it is left to the next start. `topics` are logical names, all projected ones by default;
     `until_caught_up` ends when all committed records are written; `instance` is the static member id of this sink,
-    unique among those that run; `epoch` the incarnation of the topics.
+    unique among those that run; `epoch` the incarnation of the topics; metrics and probes are served at `metrics_port`,
+    unless it is 0.
 
     Raises:
         ValueError: an unknown topic.
+        EngineError: the port cannot be used.
         TopicChangedError: a topic does not fit what was projected from it.
     """
     chosen = check_topics(tuple(topics) if topics is not None else None)
@@ -42,6 +49,18 @@ async def run_sink(
         brokers, clickhouse_url, database, prefix, chosen, group_name(prefix, database), instance, epoch
     )
     loop = SinkLoop(settings, stop, until_caught_up=until_caught_up)
+    watch = SinkWatch(loop, instance or "")
+    async with serving(metrics_host, metrics_port, watch):
+        looking = asyncio.create_task(watch.run()) if metrics_port else None
+        try:
+            await _run(loop, stop)
+        finally:
+            if looking is not None:
+                looking.cancel()
+    return loop.records
+
+
+async def _run(loop: SinkLoop, stop: asyncio.Event) -> None:
     running = asyncio.create_task(loop.run())
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -56,7 +75,6 @@ async def run_sink(
         await asyncio.wait({running, stopping})
     if not running.cancelled():
         running.result()
-    return loop.records
 
 
 def run_sink_process(
@@ -69,13 +87,16 @@ def run_sink_process(
     until_caught_up: bool = False,
     instance: str | None = None,
     epoch: int = 0,
+    metrics_host: str = LOOPBACK,
+    metrics_port: int = 0,
+    grace_s: float = GRACE_S,
 ) -> int:
-    """Run a sink as the whole of this process; SIGTERM and SIGINT stop it in order. Returns the records written."""
+    """Run a sink as the whole of this process; SIGTERM and SIGINT stop it in order, within the grace period (see
+    signals.stop_on_signals). Returns the records written."""
 
     async def run() -> int:
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        stop_on_signals(stop, grace_s)
         return await run_sink(
             brokers,
             clickhouse_url,
@@ -86,6 +107,8 @@ def run_sink_process(
             until_caught_up=until_caught_up,
             instance=instance,
             epoch=epoch,
+            metrics_host=metrics_host,
+            metrics_port=metrics_port,
         )
 
     gc.freeze()

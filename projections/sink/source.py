@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from projections.errors import TopicChangedError
 from projections.rows import Rows
 from projections.sink.batch import Batch, parse_batch
+from projections.sink.metrics import KAFKA, retried
 from projections.sink.settings import (
     FETCH_BYTES_PER_PARTITION,
     HEARTBEAT_MS,
@@ -58,6 +59,7 @@ async def start_until_it_works(consumer: AIOKafkaConsumer) -> None:
             await consumer.start()
             return
         except KafkaError as error:
+            retried(KAFKA)
             log.warning("kafka_retry", what="start", error=str(error)[:300], wait_s=round(wait_s, 1))
         await asyncio.sleep(wait_s)
         wait_s = min(wait_s * 2, RETRY_MAX_S)
@@ -73,6 +75,7 @@ async def announced_batches(settings: SinkSettings) -> dict[Place, Batch]:
             offsets = await admin.list_consumer_group_offsets(settings.group)
             break
         except (KafkaError, AttributeError) as error:  # AttributeError: how the client fails on a partition's error
+            retried(KAFKA)
             log.warning("kafka_retry", what="group offsets", error=str(error)[:300], wait_s=round(wait_s, 1))
         finally:
             await admin.close()
@@ -137,5 +140,5 @@ def build_rows(settings: SinkSettings, records: Iterable[ConsumerRecord]) -> Row
             if name == "type":
                 type_name = value.decode("utf-8", "replace")
                 break
-        rows.add(record.topic, record.partition, record.offset, record.timestamp, type_name, record.value)
+        rows.add(record.topic, record.partition, record.offset, record.timestamp, type_name, record.value, record.key)
     return rows

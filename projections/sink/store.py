@@ -5,13 +5,15 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final, TypeVar
 
-import clickhouse_connect
 import structlog
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, ProgrammingError
 
+from projections.connection import connect_async
 from projections.rows import Rows
+from projections.rows.erasures import Deletion, Erasure, deletions
 from projections.sink.batch import Batch, parse_batch
+from projections.sink.metrics import CLICKHOUSE, INSERT_SECONDS, ROWS, retried
 from projections.sink.settings import RETRY_MAX_S, RETRY_MIN_S, STATEMENT_TIMEOUT_S, SinkSettings
 from projections.tables import PROGRESS_TABLE, Table
 
@@ -28,6 +30,9 @@ _INSERT: Final[dict[str, Any]] = {
     "deduplicate_blocks_in_dependent_materialized_views": 1,
 }
 """Settings of every insert; servers of different age have different defaults (clickhouse.md section 2)."""
+
+_DELETE: Final[dict[str, Any]] = {"lightweight_deletes_sync": 1}
+"""Wait for this server: rows inserted from then on are none of the deletion's, on replicas neither."""
 
 _PROGRESS_COLUMNS: Final = (
     ("epoch", "UInt16"),
@@ -48,12 +53,15 @@ class Store:
         self._settings = settings
         self._client: AsyncClient | None = None
         self.rows_inserted = 0
-        self.insert_s = 0.0
 
     async def close(self) -> None:
         """Close the connections."""
         if self._client is not None:
             await self._client.close()
+
+    async def ping(self) -> None:
+        """Return if the server answers a query; else raise why it does not. Asks once."""
+        await (await self._connected()).command("SELECT 1")
 
     async def progress(self) -> dict[Place, int]:
         """Return the next offset of every partition of which a batch is done."""
@@ -88,6 +96,10 @@ class Store:
         """Insert all rows of a batch; tables side by side."""
         await asyncio.gather(*(self._insert_table(batch, table, rows) for table in rows.tables()))
 
+    async def erase(self, erasures: Sequence[Erasure]) -> None:
+        """Delete what erasures cover; harmless at any time, as often as wanted (projections.rows.erasures)."""
+        await asyncio.gather(*(self._delete(deletion) for deletion in deletions(erasures)))
+
     async def kill(self, batch: Batch, tables: Collection[Table]) -> None:
         """End inserts of a batch that a dead sink left running, so that they do not outlast a table's window or a
         rebuild. They may have written a part; the repetition adds the rest."""
@@ -119,7 +131,18 @@ class Store:
         began = time.monotonic()
         await self._until_it_works(f"insert {table.name}", attempt)
         self.rows_inserted += len(columns[0])
-        self.insert_s += time.monotonic() - began
+        ROWS.labels(table.name).inc(len(columns[0]))
+        INSERT_SECONDS.labels(table.name).observe(time.monotonic() - began)
+
+    async def _delete(self, deletion: Deletion) -> None:
+        async def attempt(client: AsyncClient) -> None:
+            await client.command(
+                f"DELETE FROM {deletion.table} WHERE {deletion.condition}",
+                parameters=deletion.parameters,
+                settings=_DELETE,
+            )
+
+        await self._until_it_works(f"erase {deletion.table}", attempt)
 
     async def _write_progress(self, state: str, batches: Sequence[Batch]) -> None:
         epoch = self._settings.epoch
@@ -155,14 +178,15 @@ class Store:
             except (DataError, ProgrammingError):
                 raise  # refused by the driver before anything was sent: the same again would be refused again
             except (ClickHouseError, OSError, TimeoutError) as error:
+                retried(CLICKHOUSE)
                 log.warning("clickhouse_retry", what=what, error=str(error)[:300], wait_s=round(wait_s, 1))
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, RETRY_MAX_S)
 
     async def _connected(self) -> AsyncClient:
         if self._client is None:
-            self._client = await clickhouse_connect.get_async_client(
-                dsn=self._settings.clickhouse_url,
+            self._client = await connect_async(
+                self._settings.clickhouse_url,
                 database=self._settings.database,
                 send_receive_timeout=STATEMENT_TIMEOUT_S,
                 compress=False,

@@ -40,8 +40,10 @@ def test_every_command_has_help_with_examples(plaudit: Plaudit, path: list[str])
 
 def test_help_lists_every_setting(plaudit: Plaudit) -> None:
     root = Path(__file__).parents[2]
-    read = "".join((root / "deploy" / name).read_text() for name in ("settings.py", "embedded/stack.py"))
-    variables = set(re.findall(r"PLAUDIT_[A-Z_]+|KAFKA_BOOTSTRAP|CLICKHOUSE_URL", read))
+    read = "".join(
+        (root / "deploy" / name).read_text() for name in ("settings.py", "connections.py", "embedded/stack.py")
+    )
+    variables = set(re.findall(r"\b(?:PLAUDIT|KAFKA|CLICKHOUSE)_[A-Z_]+", read))
     assert len(variables) > 15
     listed = set(re.findall(r"[A-Z_]+", plaudit("--help").out))
     assert variables <= listed

@@ -16,6 +16,7 @@ PAUSE = ("streak", "pause", "18", "--id", "trip")
     ("arguments", "record"),
     [
         (["freeze", "grant", "18"], {"type": "freeze.grant"}),
+        (["erase", "18"], {"type": "erase"}),
         (["streak", "restore", "18"], {"type": "streak.restore"}),
         (["streak", "reset", "18"], {"type": "streak.reset"}),
         (["streak", "unpause", "18", "--id", "trip"], {"type": "streak.unpause", "id": "trip"}),
@@ -59,6 +60,11 @@ def test_without_an_event_id_every_request_has_a_new_one(plaudit: Plaudit) -> No
     assert first.keys() == {"type", "eventId", "user"}
 
 
+def test_an_erase_has_no_event_id_of_its_own(plaudit: Plaudit) -> None:
+    """It would be the one thing that stays of the user."""
+    assert json.loads(plaudit("erase", "18", "--dry-run").out) == {"type": "erase", "user": "18"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -76,6 +82,8 @@ def test_without_an_event_id_every_request_has_a_new_one(plaudit: Plaudit) -> No
         (["preferences", "18", "--set", "type=1"], "set by the command itself"),
         (["preferences", "18", "--no-streak", "--set", "streak.enabled.not=1"], "enabled is no object"),
         (["freeze", "grant", ""], "user"),
+        (["erase", "", "--yes"], "user"),
+        (["erase", "18"], "add --yes"),
         (["freeze", "grant", "18", "--event-id", ""], "eventId"),
         (["freeze", "grant", "18", "--timeout", "0"], "--timeout"),
     ],

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from deploy.why import effects, words
-from schemas.topics import TOPIC_OF_TYPE
+from schemas.topics import ERASED, TOPIC_OF_TYPE
 from schemas.trace import AnyStep
 from tests.cli.conftest import CATALOG, Plaudit
 from tests.cli.test_simulate import Lines
@@ -262,4 +262,4 @@ def test_the_page_of_refused_skipped_and_unreadable_records(plaudit: Plaudit, bo
 
 def test_every_kind_of_step_and_of_derived_event_has_words() -> None:
     assert set(words._STEPS) == set(get_args(AnyStep))
-    assert set(effects._SHORT) == set(TOPIC_OF_TYPE)
+    assert set(effects._SHORT) == {*TOPIC_OF_TYPE, ERASED}

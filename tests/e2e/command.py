@@ -33,7 +33,7 @@ class Command:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if name == "PLAUDIT_CACHE" or not name.startswith(("PLAUDIT_", "KAFKA_BOOTSTRAP", "CLICKHOUSE_URL"))
+            if name == "PLAUDIT_CACHE" or not name.startswith(("PLAUDIT_", "KAFKA_", "CLICKHOUSE_"))
         }
         self.environment = {**kept, "PLAUDIT_HOME": str(home), "PLAUDIT_DEBUG": "1", **settings}
         self._directory = home.parent

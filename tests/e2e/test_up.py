@@ -8,6 +8,7 @@ import yaml
 
 from deploy.cli.support.history import SAMPLE_CATALOG
 from deploy.embedded import running_stack
+from projections.tables import ERASURES, ROLLUPS, TABLES
 from tests.e2e.command import Running, processes_of, wait_until
 from tests.e2e.conftest import PARTITIONS, Sample, Up, Ups
 
@@ -60,6 +61,40 @@ def test_published_history_is_counted_and_refused_lines_are_told(up: Up) -> None
     assert "line 2" in done.err
     assert "published 3 records, refused 1 line" in done.err
     wait_until(lambda: total(up, "pair") == 2, "both are applied, the repeated one once", SECONDS)
+
+
+def test_an_erased_user_is_gone_and_starts_anew(up: Up) -> None:
+    first = json.loads(commit("leaver", "leaver-1"))
+    first["user"] = {"id": "leaver", "email": "leaver@example.org"}
+    refused = json.dumps({"metric": "comits", "user": "leaver", "value": 1})
+    assert up.command("publish", "-", stdin=f"{json.dumps(first)}\n{refused}\n").code == 0
+    wait_until(lambda: rows_of(up, "leaver")["rejected"] == 1, "everything is projected", SECONDS)
+    wait_until(lambda: total(up, "leaver") == 1, "everything is projected", SECONDS)
+    done = up.command("erase", "leaver", "--yes")
+    assert (done.code, done.err) == (0, "")
+    assert re.fullmatch(r"erased: erase plaudit.events-\d+-\d+ \(plaudit.events \d+:\d+\)\n", done.out)
+    wait_until(lambda: not any(rows_of(up, "leaver").values()), "nothing is left", SECONDS)
+    unknown = up.command("user", "leaver")
+    assert unknown.code == 4
+    assert "was erased at 20" in unknown.err
+    why = up.command("why", done.out.split()[2])
+    assert why.code == 0
+    assert "everything known of the user was erased" in why.out
+    again = up.command("erase", "leaver", "--yes", "--json")
+    assert (again.code, json.loads(again.out)["issues"][0]["severity"]) == (4, "warning")
+    assert up.command("publish", "-", stdin=commit("leaver", "leaver-1")).code == 0
+    wait_until(lambda: total(up, "leaver") == 1, "the event of before counts anew", SECONDS)
+    (user,) = up.command("sql", "SELECT email FROM users WHERE user_id = 'leaver'", "--json").out.splitlines()
+    assert json.loads(user) == {"email": None}
+
+
+def rows_of(up: Up, user: str) -> dict[str, int]:
+    """How many rows of a user tables and rollups hold."""
+    names = [table.name for table in TABLES if table is not ERASURES] + list(ROLLUPS)
+    counts = [f"SELECT '{name}' AS name, count() AS rows FROM {name} WHERE user_id = '{user}'" for name in names]
+    done = up.command("sql", " UNION ALL ".join(counts), "--json")
+    assert done.code == 0, done.err
+    return {row["name"]: int(row["rows"]) for row in map(json.loads, done.out.splitlines())}
 
 
 def test_a_request_tells_what_came_of_it(up: Up) -> None:

@@ -13,7 +13,7 @@ from processors.engine.app import Engine
 from processors.engine.catalogs import publish_catalog
 from processors.engine.consumer import BatchConsumer
 from processors.engine.errors import StartupError
-from processors.engine.kip447 import LeaveGroupRequestV3, _Fixed
+from processors.engine.kip447 import FixedRequest, LeaveGroupRequestV3
 from processors.engine.log_ends import log_ends
 from processors.engine.names import Names
 from processors.engine.round import Limits
@@ -142,7 +142,9 @@ async def throw_out(engine: Engine) -> None:
     consumer = engine.app.consumer
     assert isinstance(consumer, BatchConsumer)
     coordinator = consumer.thread._ensure_consumer()._coordinator
-    leave = _Fixed(LeaveGroupRequestV3(coordinator.group_id, [(coordinator.member_id, coordinator._group_instance_id)]))
+    leave = FixedRequest(
+        LeaveGroupRequestV3(coordinator.group_id, [(coordinator.member_id, coordinator._group_instance_id)])
+    )
     await consumer.thread.run(coordinator._send_req(leave))
 
 

@@ -8,7 +8,7 @@ import pytest
 from processors.engine.errors import AbortableError, FencedError, StuckRecordError
 from processors.engine.memory import FailAt, MemoryLog, run_memory
 from processors.engine.names import Names
-from processors.engine.round import RECORDS_PER_STEP, Batch, Change, Limits, RoundRunner, Target
+from processors.engine.round import EMISSIONS_PER_STEP, RECORDS_PER_STEP, Batch, Change, Limits, RoundRunner, Target
 from schemas.emission import Emission
 from schemas.records import LogRecord
 from schemas.topics import LEDGER
@@ -174,8 +174,9 @@ def test_a_record_that_never_ends_is_reported() -> None:
         def process(self, record: LogRecord, out: list[Emission], limit: int) -> bool:
             return False
 
+    runner = RoundRunner({0: Endless(0)}, MemoryLog(), NAMES, limits=Limits(empty_slices=100))
     with pytest.raises(StuckRecordError, match="offset 0 of partition 0"):
-        asyncio.run(RoundRunner({0: Endless(0)}, MemoryLog(), NAMES).run(Batch({0: [record(0, 0, b"1")]})))
+        asyncio.run(runner.run(Batch({0: [record(0, 0, b"1")]})))
 
 
 @pytest.mark.parametrize("published", [True, False])
@@ -298,3 +299,37 @@ def test_bytes_end_a_round() -> None:
     asyncio.run(RoundRunner({0: ToyFold(0)}, log, NAMES, limits=Limits(size_bytes=10_000)).run(Batch({0: records})))
     assert log.transactions > 2
     assert log.offsets[NAMES.input, 0] == 1000
+
+
+def test_others_do_not_wait_for_a_record_in_slices() -> None:
+    """Records that come meanwhile join the next round, which folds them first."""
+    order: list[str] = []
+    arrivals = [{1: [record(1, offset, b"1")], 2: [record(2, offset, b"1")]} for offset in range(1, 4)]
+
+    async def more(busy: set[int]) -> Mapping[int, Sequence[LogRecord]]:
+        assert busy == {0}
+        return arrivals.pop(0) if arrivals else {}
+
+    class Watched(ToyFold):
+        def process(self, record: LogRecord, out: list[Emission], limit: int) -> bool:
+            done = super().process(record, out, limit)
+            order.append(f"{record.partition}:{record.offset}" if done else "slice")
+            return done
+
+    log = MemoryLog()
+    folds = {number: Watched(number) for number in range(3)}
+    size = EMISSIONS_PER_STEP
+    runner = RoundRunner(folds, log, NAMES, limits=Limits(effects=2 * size + 1, slices_s=0.0))
+    big = [record(0, 0, b"BIG %d" % (5 * size)), record(0, 1, b"1")]
+    asyncio.run(runner.run(Batch({0: big, 1: [record(1, 0, b"1")]}, more)))
+    slices = (
+        ("slice", "1:0", "slice"),
+        ("1:1", "2:1", "slice"),
+        ("1:2", "2:2", "slice"),
+        ("1:3", "2:3", "0:0"),
+        ("0:1",),
+    )
+    assert order == [step for one in slices for step in one]
+    assert log.offsets == {(NAMES.input, 0): 2, (NAMES.input, 1): 4, (NAMES.input, 2): 4}
+    emitted = [value for _, value, _ in log.records[NAMES.output(LEDGER), 0]]
+    assert emitted[:-1] == [b"%d" % index for index in range(5 * size)]

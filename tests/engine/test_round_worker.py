@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from aiokafka.errors import NotEnoughReplicasError
 from faust.types import TP
 
 from processors.engine.consumer import Records
@@ -101,6 +102,15 @@ async def test_a_round_that_goes_on_failing_stops_the_worker(monkeypatch: pytest
     worker, _, _ = make(*[AbortableError("flush", OSError("disk full"))] * MAX_ATTEMPTS)
     with pytest.raises(RoundFailedError, match="disk full"):
         await worker.handle(poll(), lambda: True)
+
+
+@pytest.mark.parametrize("away", [TimeoutError(), NotEnoughReplicasError()])
+async def test_a_round_waits_for_brokers_however_long(monkeypatch: pytest.MonkeyPatch, away: Exception) -> None:
+    monkeypatch.setattr("processors.engine.worker.BACKOFF_S", 0.0)
+    worker, runner, table = make(*[AbortableError("flush", away)] * MAX_ATTEMPTS * 2)
+    assert await worker.handle(poll(), lambda: True)
+    assert len(runner.members) == MAX_ATTEMPTS * 2 + 1
+    assert table.folds != {}
 
 
 def test_a_worker_thrown_out_again_and_again_is_told_that_its_name_is_taken() -> None:

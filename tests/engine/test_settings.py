@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.settings import Settings, SettingsError, read_settings
+from deploy.environment import SettingsError
+from deploy.settings import Settings, read_settings
 from schemas.brokers import Brokers
 
 
@@ -31,6 +32,8 @@ def test_every_variable_is_read() -> None:
             "PLAUDIT_SESSION_SECONDS": "10",
             "PLAUDIT_ALLOW_RETENTION": "1",
             "PLAUDIT_METRICS_PORT": "9100",
+            "PLAUDIT_METRICS_HOST": "0.0.0.0",
+            "PLAUDIT_GRACE_SECONDS": "40",
         }
     ) == Settings(
         kafka=Brokers("a:9092,b:9092"),
@@ -47,6 +50,8 @@ def test_every_variable_is_read() -> None:
         session_s=10.0,
         allow_retention=True,
         metrics_port=9100,
+        metrics_host="0.0.0.0",
+        grace_s=40.0,
     )
 
 
@@ -56,6 +61,8 @@ def test_every_variable_is_read() -> None:
         ("KAFKA_BOOTSTRAP", "kafka", "host:port"),
         ("CLICKHOUSE_URL", "localhost:8123", "write a URL"),
         ("PLAUDIT_PREFIX", "a b", "letters, digits"),
+        ("PLAUDIT_METRICS_HOST", "a b", "host name"),
+        ("PLAUDIT_GRACE_SECONDS", "0", "from 1 to 600"),
         ("PLAUDIT_PARTITIONS", "0", "from 1 to 1000"),
         ("PLAUDIT_PARTITIONS", "many", "whole number"),
         ("PLAUDIT_DATABASE", "1; drop", "letters, digits and '_'"),

@@ -5,7 +5,15 @@ import pytest
 
 from processors.engine.errors import StartupError
 from processors.engine.names import Names
-from processors.engine.topics import TopicState, all_specs, check_topics, create_topics, describe_topics, find_problems
+from processors.engine.topics import (
+    TopicState,
+    all_specs,
+    check_topics,
+    create_topics,
+    describe_topics,
+    durability,
+    find_problems,
+)
 from schemas.brokers import Brokers
 from tests.engine.harness import PARTITIONS
 
@@ -52,6 +60,11 @@ async def test_created_topics_pass_the_check_and_are_not_created_again(broker: B
     await check_topics(broker, names, PARTITIONS)
     assert await create_topics(broker, names, PARTITIONS) == []
     assert [topic.name for topic in await describe_topics(broker, names)] == [spec.name for spec in all_specs(names)]
+
+
+@pytest.mark.parametrize(("replication", "config"), [(1, {}), (2, {}), (3, {"min.insync.replicas": "2"})])
+def test_a_record_is_acknowledged_once_a_second_broker_has_it(replication: int, config: dict[str, str]) -> None:
+    assert durability(replication) == config
 
 
 async def test_a_replication_that_the_cluster_cannot_give_is_reported(broker: Brokers) -> None:

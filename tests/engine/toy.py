@@ -2,7 +2,7 @@
 
 import struct
 
-from schemas.emission import CatalogMissingError, Emission
+from schemas.emission import CatalogMissingError, Emission, Measures
 from schemas.records import LogRecord
 from schemas.topics import LEDGER, REJECTED
 
@@ -25,6 +25,9 @@ class ToyFold:
         self._before: dict[bytes, tuple[int, int] | None] = {}
         self._saved = (0, 0)
         self._touched = False
+
+    def measures(self, overdue_at_ms: int) -> Measures:
+        return Measures(state_bytes=16 * len(self.state), users=len(self.state))
 
     def load(self, key: bytes, value: bytes | None) -> None:
         if key == MARKER:

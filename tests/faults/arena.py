@@ -153,11 +153,11 @@ class Arena:
 
     # processes
 
-    def start_worker(self) -> Process:
-        """Start a worker that can be held."""
+    def start_worker(self, **settings: str) -> Process:
+        """Start a worker that can be held; `settings` are variables of its environment."""
         name, port = f"worker-{next(self._numbers)}", free_port()
         arguments = [self.directory / f"{name}.hold", self.directory / f"{name}.reached"]
-        environment = {**self.command.environment, "PLAUDIT_METRICS_PORT": str(port)}
+        environment = {**self.command.environment, "PLAUDIT_METRICS_PORT": str(port), **settings}
         return self._start(name, "tests.faults.worker_child", arguments, environment, port)
 
     def start_sink(self) -> Process:
@@ -226,7 +226,19 @@ class Arena:
         self.struck()
         process.kill()
 
+    def terminate(self, process: Process) -> None:
+        """SIGTERM in the middle of the feed; from here on it may end."""
+        if process in self._processes:
+            self.skipped.append(process.metric("plaudit_skipped_offsets_total"))
+            self._processes.remove(process)
+            self.struck()
+        process.signal(signal.SIGTERM)
+
     # waiting
+
+    async def ended(self, process: Process) -> int:
+        """Return the exit code once it has ended."""
+        return await asyncio.to_thread(process.running.process.wait, DEADLINE_S)
 
     async def until(self, condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
         """Return once the condition holds; fail with `what` after the deadline, or if something has ended by itself."""

@@ -61,9 +61,14 @@ def slow(method: Callable[..., Awaitable[Any]], step: str, hold: Hold) -> Callab
     return held
 
 
-if __name__ == "__main__":
-    files = Hold(Path(sys.argv[1]), Path(sys.argv[2]))
+def slow_down(hold: Path, reached: Path) -> None:
+    """Make this process a worker that can be held."""
+    files = Hold(hold, reached)
     for name, step in STEPS.items():
         setattr(KafkaPort, name, slow(getattr(KafkaPort, name), step, files))
     RoundWorker.handle = slow(RoundWorker.handle, "fetched", files)  # type: ignore[method-assign, assignment]
+
+
+if __name__ == "__main__":
+    slow_down(Path(sys.argv[1]), Path(sys.argv[2]))
     sys.exit(run(["worker", "--no-clock"]))

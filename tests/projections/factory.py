@@ -23,6 +23,7 @@ from schemas.derived import (
     StreakMoved,
     StreakPeriod,
     SystemRef,
+    UserErased,
     UserUpserted,
 )
 from schemas.ids import derived_id
@@ -36,6 +37,7 @@ from schemas.outcome import (
     TriggerObject,
     UserObject,
 )
+from schemas.topics import ERASED
 
 AT = "2025-03-01T23:30:00.000Z"
 
@@ -261,6 +263,14 @@ def streak_lost(user: str = "u1") -> bytes:
     """`streak.lost`."""
     meta = Meta(frequency="daily", cause="settlement", reason="missed", period_start="2025-03-01")
     return envelope("streak.lost", StreakLost(user=user_object(user), length=7), user=user, meta=meta)
+
+
+def erased(
+    topic: str, user: str = "u1", *, tenant: str = "", at: str = AT, sequence: str = "1", event_id: str = "ticket-1"
+) -> bytes:
+    """`user.erased` as it stands in a logical topic."""
+    value = envelope(ERASED, UserErased(topic=topic), user=user, tenant=tenant, at=at, sequence=f"{topic}{sequence}")
+    return value.replace(b"plaudit.events-0-7", event_id.encode())
 
 
 def rejected(key: str | dict[str, str] | None = "acme\0u1", value: str | dict[str, str] | None = "{}") -> bytes:

@@ -1,6 +1,7 @@
 """Fills the derived topics as the engine does, in transactions, some of which are aborted; knows what must come out."""
 
 import asyncio
+import json
 import random
 from collections import Counter
 from decimal import Decimal
@@ -13,7 +14,7 @@ from clickhouse_connect.driver.client import Client
 from projections.tables import PROJECTED_TOPICS
 from schemas.brokers import Brokers
 from schemas.instants import format_instant
-from schemas.topics import REJECTED, TOPIC_OF_TYPE, full_name
+from schemas.topics import ERASED, REJECTED, TOPIC_OF_TYPE, full_name
 from tests.projections import factory
 
 START_MS = 1_741_000_000_000
@@ -27,9 +28,12 @@ class Feed:
         events: events published.
         words: exact total of the metric, by user.
         points: balance, by user.
+        lives: of users not erased since, how many events, levels, refusals they have, and their latest event.
+        erasures: markers published in the ledger.
     """
 
-    def __init__(self, brokers: Brokers, prefix: str, partitions: int = 4) -> None:
+    def __init__(self, brokers: Brokers, prefix: str, partitions: int = 4, *, erasing: float = 0.0) -> None:
+        """`erasing`: share of events that are followed by an erasure of some user."""
         self._brokers = brokers
         self._prefix = prefix
         self._partitions = partitions
@@ -37,7 +41,9 @@ class Feed:
         self.events = 0
         self.words: dict[str, Decimal] = {}
         self.points: Counter[str] = Counter()
-        self.refused = 0
+        self.lives: dict[str, Counter[str]] = {}
+        self.erasures = 0
+        self._erasing = erasing
 
     async def create_topics(self) -> None:
         """Create the topics that the sink reads."""
@@ -77,7 +83,10 @@ class Feed:
         await producer.begin_transaction()
         sent = []
         for type_name, partition, value in records:
-            topic = full_name(TOPIC_OF_TYPE.get(type_name, REJECTED), self._prefix)
+            logical = TOPIC_OF_TYPE.get(type_name, REJECTED)
+            if type_name == ERASED:
+                logical = json.loads(value)["data"]["topic"]
+            topic = full_name(logical, self._prefix)
             headers = [("type", type_name.encode())] if type_name else []
             sent.append(await producer.send(topic, value, partition=partition, headers=headers))
         await asyncio.gather(*sent)
@@ -105,15 +114,36 @@ class Feed:
         )
         award = factory.points_awarded(user, awarded=awarded, total=self.points[user], at=at, award_id=sequence)
         records.append(("points.awarded", partition, award))
+        life = self.lives.setdefault(user, Counter())
+        life["events"] += 1
+        life["latest"] = self.events
         if self.events % 10 == 0:
+            life["levels"] += 1
             records.append(
                 ("points.level_changed", partition, factory.level_changed(user, after=sequence, sequence=sequence))
             )
         if self.events % 50 == 0:
-            self.refused += 1
-            refused = factory.rejected("k").replace(b'"offset":17', b'"offset":%d' % self.events)
+            life["refused"] += 1
+            refused = factory.rejected(user).replace(b'"offset":17', b'"offset":%d' % self.events)
             records.append(("", partition, refused))
+        if self._erasing and self._random.random() < self._erasing:
+            records += self._erase(self._random.randrange(USERS), sequence)
         return records
+
+    def _erase(self, index: int, sequence: str) -> list[tuple[str, int, bytes]]:
+        user, partition, at = f"u{index}", index % self._partitions, format_instant(START_MS + self.events)
+        self.words.pop(user, None)
+        self.points.pop(user, None)
+        self.lives.pop(user, None)
+        self.erasures += 1
+        return [
+            (ERASED, partition, factory.erased(topic, user, at=at, sequence=sequence, event_id=sequence))
+            for topic in PROJECTED_TOPICS
+        ]
+
+    def sum(self, what: str) -> int:
+        """Return how many of something users have in their present lives."""
+        return sum(life[what] for life in self.lives.values())
 
 
 def found(client: Client, database: str) -> dict[str, Any]:
@@ -127,6 +157,7 @@ def found(client: Client, database: str) -> dict[str, Any]:
         "streaks": "SELECT count(), max(length) FROM {d}.streak_state",
         "levels": "SELECT count() FROM {d}.level_changes",
         "refused": "SELECT count() FROM {d}.rejected",
+        "erasures": "SELECT count() FROM {d}.erasures",
         "wrong levels": "SELECT count() FROM {d}.points_balances AS b LEFT JOIN (SELECT user_id, argMax(level_key, "
         "src_off) AS l FROM {d}.level_changes GROUP BY user_id) AS c ON b.user_id = c.user_id WHERE b.level_key != c.l",
     }
@@ -138,13 +169,14 @@ def expected(feed: Feed) -> dict[str, Any]:
     words, users = sum(feed.words.values(), Decimal(0)), len(feed.words)
     points = sum(feed.points.values())
     return {
-        "events": (feed.events, feed.events, words),
+        "events": (feed.sum("events"), feed.sum("events"), words),
         "totals": (users, words),
-        "awards": (feed.events, feed.events, points),
+        "awards": (feed.sum("events"), feed.sum("events"), points),
         "balances": (users, points),
         "users": (users, users),
-        "streaks": (users, feed.events),
-        "levels": (feed.events // 10,),
-        "refused": (feed.refused,),
+        "streaks": (users, max(life["latest"] for life in feed.lives.values())),
+        "levels": (feed.sum("levels"),),
+        "refused": (feed.sum("refused"),),
+        "erasures": (feed.erasures,),
         "wrong levels": (0,),
     }

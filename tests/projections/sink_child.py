@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from projections.rows import Rows
+from projections.rows.erasures import Deletion
 from projections.sink import loop, run_sink_process, source
 from projections.sink.batch import Batch
 from projections.sink.store import Store
@@ -37,6 +38,10 @@ class SlowStore(Store):
         await asyncio.sleep(random.random() * PAUSE_S)
         await super().announce(batches)
 
+    async def _delete(self, deletion: Deletion) -> None:
+        await asyncio.sleep(random.random() * PAUSE_S * 2)
+        await super()._delete(deletion)
+
     async def _insert_table(self, batch: Batch, table: Table, rows: Rows) -> None:
         await asyncio.sleep(random.random() * PAUSE_S * 2)
         await super()._insert_table(batch, table, rows)
@@ -47,11 +52,16 @@ class SlowStore(Store):
         await super().finish(batches)
 
 
-if __name__ == "__main__":
+def slow_down() -> None:
+    """Make this process a sink with small batches and pauses."""
     structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.stderr))
     loop.Store = SlowStore  # type: ignore[attr-defined]
     for module, values in SMALL.items():
         for name, value in values.items():
             setattr(module, name, value)
+
+
+if __name__ == "__main__":
+    slow_down()
     bootstrap, url, database, prefix, *rest = sys.argv[1:]
     print(run_sink_process(Brokers(bootstrap), url, database, prefix, instance=rest[0] if rest else None))

@@ -17,7 +17,7 @@ from projections.rows.values import (
 from projections.tables import TABLES
 from schemas.derived import DATA_OF_TYPE
 from schemas.instants import parse_day, parse_instant
-from schemas.topics import MESSAGES, TOPIC_OF_TYPE, full_name
+from schemas.topics import ERASED, MESSAGES, TOPIC_OF_TYPE, full_name
 from tests.projections import factory
 
 MS = parse_instant(factory.AT)
@@ -43,15 +43,15 @@ EXPECTED = {
     ),
     factory.completed(): (
         "achievement_completions",
-        ("", "u1", "first", MS, MARCH_2, False, "First words", "metric", "c1"),
+        ("", "u1", "first", MS, MARCH_2, False, "First words", "metric", "c1", "completed"),
     ),
     factory.completed(tz=None): (
         "achievement_completions",
-        ("", "u1", "first", MS, MARCH_1, False, "First words", "metric", "c1"),
+        ("", "u1", "first", MS, MARCH_1, False, "First words", "metric", "c1", "completed"),
     ),
     factory.backdated(): (
         "achievement_completions",
-        ("", "u1", "first", MS, MARCH_1, True, "First words", "metric", ""),
+        ("", "u1", "first", MS, MARCH_1, True, "First words", "metric", "", "backdated"),
     ),
     factory.streak_changed(length=3): (
         "streak_state_log",
@@ -110,12 +110,21 @@ def test_rows_with_ids_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "tenant", "shown"),
-    [("acme\0u1", "acme", "acme\0u1"), ("u1", "", "u1"), (None, "", ""), ({"base64": "/w=="}, "", '{"base64":"/w=="}')],
+    ("key", "value", "user", "shown"),
+    [
+        ("acme\0u1", "{}", ("acme", "u1"), "acme\0u1"),
+        ("u1", "no JSON", ("", "u1"), "u1"),
+        (None, "", ("", ""), ""),
+        ({"base64": "/w=="}, "{}", ("", ""), '{"base64":"/w=="}'),
+        ("u1", '{"user":"u2"}', ("", "u2"), "u1"),
+        (None, '{"user":{"id":"u2"},"tenant":"acme"}', ("acme", "u2"), ""),
+    ],
 )
-def test_a_refused_record_shows_its_tenant_and_key(key: str | dict[str, str] | None, tenant: str, shown: str) -> None:
-    table, row = only_row(built(factory.rejected(key), topic="plaudit.rejected"))
-    expected = (tenant, "unknown_metric", MS, "plaudit.events", 3, 17, shown, "no metric 'wrods'", "{}", False)
+def test_a_refused_record_shows_its_user_and_key(
+    key: str | dict[str, str] | None, value: str, user: tuple[str, str], shown: str
+) -> None:
+    table, row = only_row(built(factory.rejected(key, value), topic="plaudit.rejected"))
+    expected = (*user, "unknown_metric", MS, "plaudit.events", 3, 17, shown, "no metric 'wrods'", value, False)
     assert (table, row) == ("rejected", (*expected, "plaudit.rejected", 3, 41, 42))
 
 
@@ -140,7 +149,7 @@ def test_a_refused_record_shows_its_tenant_and_key(key: str | dict[str, str] | N
 def test_what_no_builder_can_read_is_a_rejected_row(value: bytes | None) -> None:
     rows = built(value)
     table, row = only_row(rows)
-    assert (table, row[1], row[3:6], rows.undecodable) == ("rejected", "undecodable_derived", ("t", 3, 41), 1)
+    assert (table, row[2], row[4:7], rows.undecodable) == ("rejected", "undecodable_derived", ("t", 3, 41), 1)
 
 
 def test_types_that_no_table_takes_are_passed_over() -> None:
@@ -200,6 +209,7 @@ def test_every_type_is_projected_or_known_to_be_passed_over() -> None:
 
     passed_over = {"points.changed", "streak.restored", "streak.freeze_consumed", "streak.freeze_earned"}
     passed_over |= {"points.boost_started", "points.boost_finished"}
+    passed_over |= {ERASED}  # in the tables it is what is not there, and a row of `erasures`
     passed_over |= {name for name, topic in TOPIC_OF_TYPE.items() if topic == MESSAGES}
     assert set(BUILDER_OF_TYPE) == set(DATA_OF_TYPE) - passed_over
     assert set(BUILDER_OF_TYPE) <= set(TOPIC_OF_TYPE)
@@ -210,4 +220,4 @@ def test_types_stand_on_topics_that_the_sink_reads() -> None:
     from projections.tables import PROJECTED_TOPICS
 
     assert {TOPIC_OF_TYPE[name] for name in BUILDER_OF_TYPE} | {"rejected"} == set(PROJECTED_TOPICS)
-    assert full_name("ledger", "x") == "x.ledger" and len(TABLES) == 10
+    assert full_name("ledger", "x") == "x.ledger" and len(TABLES) == 11

@@ -4,7 +4,8 @@ Nothing is carried along that can be worked out again: a user is the list of acc
 counters, high-water marks and balances are computed from these lists each time they are asked for.
 """
 
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import ROUND_HALF_UP, Context, Decimal
 from fractions import Fraction
@@ -71,6 +72,12 @@ class Person:
     windows: dict[str, int] = field(default_factory=dict)
     unsent: dict[str, list[Award]] = field(default_factory=dict)
     shown_level: dict[str, str | None] = field(default_factory=dict)
+
+    def copy(self) -> "Person":
+        """One that changes apart from this one; facts and awards never change."""
+        unsent = {key: list(awards) for key, awards in self.unsent.items()}
+        names = [one.name for one in fields(self) if isinstance(getattr(self, one.name), dict | list | set)]
+        return replace(self, **{name: copy(getattr(self, name)) for name in names} | {"unsent": unsent})
 
     def balance(self, system: str) -> int:
         """P5, P43: the sum of all awards."""

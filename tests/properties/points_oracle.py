@@ -6,7 +6,6 @@ achievements.md, metrics-and-events.md, derived-events.md and wire.md alone. Str
 catalogs are those of the wire, with numbers as `Decimal` or `int`.
 """
 
-import copy
 from decimal import Decimal
 from typing import Any
 
@@ -54,7 +53,7 @@ class Oracle:
         if person:
             effects += self.run_due(person, append)
             person.reached = append
-        draft = copy.deepcopy(person) if person else Person(user["id"], at, append)
+        draft = person.copy() if person else Person(user["id"], at, append)
         try:
             answer = self.repeat(record, draft) or self.apply(
                 record, user, draft, at, given_id or default_id, not person

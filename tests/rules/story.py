@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from processors.rules.catalogs import CatalogStore
+from processors.rules.effects import Effects, MakeEffects
 from processors.rules.user import User
 from schemas.catalog_file import encode_config
 from schemas.instants import parse_instant
@@ -17,6 +18,9 @@ Json = dict[str, Any]
 
 class Story:
     """A log of partition 0. Its first record puts `config` in force at `at`; appended in the order of the calls."""
+
+    effects: MakeEffects = Effects
+    """What collects the effects of its folds."""
 
     def __init__(self, config: Json, at: str = "2020-01-01T00:00:00Z") -> None:
         self.store = CatalogStore()
@@ -60,17 +64,17 @@ class Story:
 
     def fold(self) -> list[Json]:
         """Return all that is emitted, in order: the same in rounds of 1, 7 and all, aborted, in slices, with restarts."""
-        whole = Installation(self.store)
+        whole = Installation(self.store, self.effects)
         whole.round(self.records)
         self.installation = whole
         for size in (1, 7):
-            other = Installation(self.store)
+            other = Installation(self.store, self.effects)
             for records in chunks(self.records, size):
                 other.round(records, abort=True)
                 other.round(records)
             assert other.emitted == whole.emitted
             assert other.changelog == whole.changelog
-        sliced = Installation(self.store)
+        sliced = Installation(self.store, self.effects)
         for record in self.records:
             sliced.round([record], limit=1)
             sliced.restart()

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from processors.rules.catalogs import CatalogStore
+from processors.rules.effects import Effects, MakeEffects
 from processors.rules.partition import Partition
 from processors.rules.settings import FoldSettings
 from schemas.emission import Emission
@@ -17,15 +18,16 @@ BIG = 10**9
 class Installation:
     """A partition with its changelog, as an engine would run it."""
 
-    def __init__(self, store: CatalogStore) -> None:
+    def __init__(self, store: CatalogStore, effects: MakeEffects = Effects) -> None:
         self.store = store
+        self.effects = effects
         self.changelog: dict[bytes, bytes | None] = {}
-        self.partition = Partition(0, FoldSettings(), store)
+        self.partition = Partition(0, FoldSettings(), store, effects)
         self.emitted: list[Emission] = []
 
     def restart(self) -> None:
         """Forget the memory, recover from the changelog (compacted, in any order of keys)."""
-        self.partition = Partition(0, FoldSettings(), self.store)
+        self.partition = Partition(0, FoldSettings(), self.store, self.effects)
         for key, value in sorted(self.changelog.items()):
             self.partition.load(key, value)
         self.partition.loaded()

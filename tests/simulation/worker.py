@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from processors.engine.app import QUIESCE_TIMEOUT_S
+from processors.engine.app import QUIESCE_SHARE
 from processors.engine.catalogs import KafkaCatalogs
 from processors.engine.consumer import BatchConsumer, EngineThread
 from processors.engine.fold import CatalogStore, Fold
@@ -23,6 +23,7 @@ from processors.engine.round import Limits, RoundRunner, TransactionPort, Work
 from processors.engine.table import StateTable
 from processors.engine.worker import RoundWorker
 from schemas.brokers import Brokers
+from schemas.operations import GRACE_S
 from tests.simulation.kafka.consumer import SimConsumer
 from tests.simulation.loop import Lane, SimLoop
 
@@ -320,7 +321,7 @@ class SimWorker:
         ]
         await asyncio.wait([tasks[-1], app.crashed], return_when=asyncio.FIRST_COMPLETED)
         with suppress(TimeoutError):
-            await batch_consumer.quiesce(QUIESCE_TIMEOUT_S)
+            await batch_consumer.quiesce(GRACE_S * QUIESCE_SHARE)
         app.should_stop = True
         for task in tasks:
             task.cancel()

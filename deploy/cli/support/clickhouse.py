@@ -4,12 +4,15 @@ import base64
 import http.client
 import json
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from deploy.cli.support.errors import CommandError
+from projections.refusals import with_advice
+from schemas.secrets import CA_PARAMETER
 
 CONNECT_TIMEOUT_S: Final = 10.0
 ANSWER_TIMEOUT_S: Final = 600.0
@@ -32,11 +35,11 @@ class ClickHouse:
     """One server and database."""
 
     def __init__(self, url: str, database: str) -> None:
-        """`url` is `http[s]://user:password@host:port`."""
+        """`url` is `http[s]://user:password@host:port[/?ca_cert=FILE]`."""
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise CommandError(f"CLICKHOUSE_URL={url!r} is no address; write http://user:password@host:8123")
+        assert parts.scheme in ("http", "https") and parts.hostname, "deploy/connections.py lets no other through"
         self._parts = parts
+        self._ca_file = parse_qs(parts.query).get(CA_PARAMETER, [None])[0]
         self._database = database
         credentials = f"{unquote(parts.username or 'default')}:{unquote(parts.password or '')}"
         self._authorisation = "Basic " + base64.b64encode(credentials.encode()).decode()
@@ -58,12 +61,7 @@ class ClickHouse:
         if read_only:
             settings["readonly"] = READ_ONLY
         settings.update({f"param_{name}": _escaped(value) for name, value in (parameters or {}).items()})
-        secure = self._parts.scheme == "https"
-        connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        assert self._parts.hostname is not None
-        connection = connect(
-            self._parts.hostname, self._parts.port or (8443 if secure else 8123), timeout=CONNECT_TIMEOUT_S
-        )
+        connection = self._connection()
         try:
             connection.connect()
             connection.sock.settimeout(ANSWER_TIMEOUT_S)
@@ -73,14 +71,27 @@ class ClickHouse:
             answer = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise CommandError(
-                f"ClickHouse at {self._parts.hostname}:{self._parts.port} does not answer ({error or type(error).__name__}). "
-                "Is CLICKHOUSE_URL right?"
+                with_advice(
+                    f"ClickHouse at {connection.host}:{connection.port} does not answer ({error or type(error).__name__}). "
+                    "Is CLICKHOUSE_URL right?"
+                )
             ) from error
         if answer.status != http.client.OK:
             text = answer.read(MAX_ERROR_BYTES).decode("utf-8", "replace")
             connection.close()
-            raise CommandError(_one_line(text) or f"ClickHouse answers {answer.status}")
+            raise CommandError(with_advice(_one_line(text) or f"ClickHouse answers {answer.status}"))
         return answer.getheader("X-ClickHouse-Format") or output_format, _chunks(connection, answer)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self._parts.hostname, self._parts.port
+        assert host is not None
+        if self._parts.scheme == "http":
+            return http.client.HTTPConnection(host, port or 8123, timeout=CONNECT_TIMEOUT_S)
+        try:
+            context = ssl.create_default_context(cafile=self._ca_file)
+        except OSError as error:
+            raise CommandError(f"CLICKHOUSE_CA_FILE={self._ca_file!r}: not PEM certificates ({error})") from error
+        return http.client.HTTPSConnection(host, port or 8443, timeout=CONNECT_TIMEOUT_S, context=context)
 
     def rows(self, query: str, **parameters: str) -> list[dict[str, Any]]:
         """Return the rows of a query, exact numbers as int and Decimal."""

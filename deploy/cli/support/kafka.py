@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from deploy.cli.support.errors import CommandError
 from deploy.logging import quiet_logging
+from processors.engine.access import unreachable
 from processors.rules.partitioner import partition_of
 from schemas.brokers import Brokers
 from schemas.topics import MAX_TOPIC_RECORD_BYTES
@@ -51,16 +52,24 @@ async def consumer(brokers: Brokers) -> AsyncIterator[AIOKafkaConsumer]:
         await one.start()
         yield one
     except KafkaError as error:
-        raise CommandError(f"Kafka at {brokers} fails: {error or type(error).__name__}. Is {brokers} right?") from error
+        raise CommandError(await unreachable(brokers, error)) from error
     finally:
         await one.stop()
 
 
 async def partitions_of(one: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
-    """Return the partitions of a topic in order; CommandError if there is no such topic."""
+    """Return the partitions of a topic in order.
+
+    Raises:
+        CommandError: there is no such topic.
+        TopicAuthorizationFailedError: this user may not know of it.
+    """
     cluster = await one._client.fetch_all_metadata()
     numbers = cluster.partitions_for_topic(topic)
     if not numbers:
+        await one._client._metadata_update(cluster, [topic])  # the metadata of all topics leave out the forbidden ones
+        if topic in cluster.unauthorized_topics:
+            raise TopicAuthorizationFailedError(topic)
         raise CommandError(f"there is no topic {topic}; create the topics with `plaudit topics create`")
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
@@ -141,7 +150,7 @@ class Feeder:
             self.partitions = len(await self._producer.partitions_for(self.topic))
         except KafkaError as error:
             await self._producer.stop()
-            raise CommandError(f"Kafka at {self._brokers} fails: {error or type(error).__name__}") from error
+            raise CommandError(await unreachable(self._brokers, error)) from error
         for partition in range(self.partitions):
             self._queues[partition] = asyncio.Queue(BATCHES_WAITING)
             self._tasks.append(asyncio.create_task(self._deliver(partition)))

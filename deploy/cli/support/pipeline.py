@@ -20,7 +20,9 @@ from deploy.cli.support.input_log import Log, last_offsets, scan
 from deploy.cli.support.kafka import Feeder
 from deploy.cli.support.progress import Applied, wait_applied, wait_projected
 from deploy.cli.support.servers import Servers, find_servers, servers
+from deploy.embedded.ports import choose_ports
 from deploy.settings import Settings
+from deploy.status.endpoints import METRICS_PORTS_FILE
 from processors.agents.clock import write_tick_async
 from processors.engine.names import Names
 from processors.engine.topics import create_topics
@@ -57,6 +59,9 @@ class Installation:
         self.servers = found
         self.names = Names(settings.prefix)
         self.logs = settings.home / "logs"
+        configured = {"worker": settings.metrics_port or None}
+        self.metrics_ports = choose_ports(("worker", "sink"), settings.home / METRICS_PORTS_FILE, configured)
+        """Where worker and sink serve /metrics, /healthz and /readyz."""
         self._children: dict[str, ChildCommand] = {}
 
     def log(self, name: str) -> Path:
@@ -65,13 +70,12 @@ class Installation:
 
     def prepare(self) -> None:
         """Create topics and tables."""
-        import clickhouse_connect
-
         from projections import migrate
+        from projections.connection import connect
 
         settings = self.settings
         asyncio.run(create_topics(self.servers.kafka, self.names, settings.partitions, settings.replication))
-        client = clickhouse_connect.get_client(dsn=self.servers.clickhouse)
+        client = connect(self.servers.clickhouse)
         try:
             migrate.up(client, settings.database)
         finally:
@@ -106,9 +110,8 @@ class Installation:
             "KAFKA_BOOTSTRAP": self.servers.kafka.bootstrap,
             "CLICKHOUSE_URL": self.servers.clickhouse,
             "PLAUDIT_HOME": str(self.settings.home),
+            "PLAUDIT_METRICS_PORT": str(self.metrics_ports[name]),
         }
-        if name != "worker":
-            environment["PLAUDIT_METRICS_PORT"] = "0"  # one process can have the port
         self._children[name] = ChildCommand(name, arguments, self.log(name), environment)
 
 
@@ -265,5 +268,9 @@ def addresses(one: Installation) -> list[tuple[str, Any]]:
     return [
         ("Kafka", one.servers.kafka.bootstrap),
         ("ClickHouse", f"{one.servers.clickhouse}  database {one.settings.database}"),
+        *(
+            (f"{name}", f"http://{one.settings.metrics_host}:{port}  /metrics /healthz /readyz")
+            for name, port in one.metrics_ports.items()
+        ),
         ("logs", one.logs),
     ]

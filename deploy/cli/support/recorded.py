@@ -12,9 +12,9 @@ from deploy.cli.support.errors import WrongUseError
 from deploy.records_file import from_shown
 from processors.engine.names import Names
 from schemas.brokers import Brokers
-from schemas.derived import Origin
+from schemas.derived import Origin, UserErased
 from schemas.emission import Emission
-from schemas.topics import DERIVED, LEDGER, OUTCOMES, REJECTED, TOPIC_OF_TYPE, user_key
+from schemas.topics import DERIVED, ERASED, LEDGER, OUTCOMES, REJECTED, TOPIC_OF_TYPE, user_key
 
 FETCH_MS: Final = 20
 """How long one look at a topic waits for records."""
@@ -41,6 +41,7 @@ class Head(msgspec.Struct, rename="camel"):
     reason: str = ""
     origin: Origin | None = None
     key: str | dict[str, str] | None = None
+    data: msgspec.Raw = msgspec.Raw()
 
     @property
     def topic(self) -> str:
@@ -49,12 +50,24 @@ class Head(msgspec.Struct, rename="camel"):
             return REJECTED
         if self.event_id and self.status:
             return OUTCOMES
+        if self.type == ERASED:
+            return _topic_of_erasure(self.data)
         return TOPIC_OF_TYPE.get(self.type, LEDGER) if self.id and self.type else ""
 
     @property
     def owner(self) -> bytes | None:
         """What stands for the key where keys are not at hand."""
         return from_shown(0, "key", self.key) if self.origin is not None else user_key(self.tenant_id, self.user_id)
+
+
+_erased: Final = msgspec.json.Decoder(UserErased).decode
+
+
+def _topic_of_erasure(data: msgspec.Raw) -> str:
+    try:
+        return _erased(data).topic
+    except msgspec.MsgspecError:
+        return ""
 
 
 _head: Final = msgspec.json.Decoder(Head)

@@ -46,7 +46,7 @@ def write_derived(
             output.write(emission.value)
             output.write(b"\n")
         elif emission.topic == REJECTED:
-            refused += 1
+            refused += emission.is_refusal
             progress.line(emission.value.decode())
 
     Simulation(source, folding).run(round_size, on_emission, fail=fail, on_progress=progress.advance)

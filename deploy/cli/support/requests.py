@@ -17,6 +17,9 @@ POLL_MS: Final = 250
 REFUSED_FROM: Final = 400
 """HTTP status from which a request is refused."""
 
+Tell = Callable[[bytes, object, bool], int]
+"""Prints an outcome record of a request, as it is if the last argument says so, and returns the exit code."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -60,8 +63,8 @@ def request_options(command: Command) -> Command:
     return command
 
 
-def request_value(kind: str, user: str, event_id: str, common: Common, **fields: Any) -> bytes:
-    """Return the value of a request's record.
+def request_value(kind: str, user: str, event_id: str | None, common: Common, **fields: Any) -> bytes:
+    """Return the value of a request's record; without event id it gets that of its place (X4).
 
     Raises:
         WrongUseError: the worker would refuse it, whatever its state.
@@ -73,7 +76,7 @@ def request_value(kind: str, user: str, event_id: str, common: Common, **fields:
     from processors.rules.errors import RejectedError
     from schemas.instants import format_instant
 
-    record: dict[str, Any] = {"type": kind, "eventId": event_id}
+    record: dict[str, Any] = {"type": kind} if event_id is None else {"type": kind, "eventId": event_id}
     if common["at_ms"] is not None:
         record["occurredAt"] = format_instant(common["at_ms"])
     if common["tenant"]:
@@ -86,14 +89,20 @@ def request_value(kind: str, user: str, event_id: str, common: Common, **fields:
     return value
 
 
-def send_request(kind: str, user: str, common: Common, **fields: Any) -> int:
-    """Publish a request, wait for its outcome unless that is not wanted, tell it, and return the exit code (X25)."""
+def send_request(
+    kind: str, user: str, common: Common, *, tell: Tell | None = None, own_id: bool = True, **fields: Any
+) -> int:
+    """Publish a request, wait for its outcome unless that is not wanted, tell it, and return the exit code (X25).
+
+    Not `own_id`: without `--event-id` the
+    record gets none, and nothing of it is remembered.
+    """
     from deploy.cli.support.console import note
     from deploy.cli.support.servers import WAITING, servers
     from deploy.settings import read_settings
     from processors.engine.names import Names
 
-    event_id = f"cli-{uuid4()}" if common["event_id"] is None else common["event_id"]
+    event_id = f"cli-{uuid4()}" if common["event_id"] is None and own_id else common["event_id"]
     value = request_value(kind, user, event_id, common, **fields)
     if common["dry_run"]:
         click.echo(value)
@@ -101,7 +110,7 @@ def send_request(kind: str, user: str, common: Common, **fields: Any) -> int:
     with servers(kafka=True) as found:
         wait = common["wait"] and found.stack is None
         timeout_s = common["timeout_s"] if wait else 0.0
-        sent = _Sent(kind, event_id)
+        sent = _Sent(kind, event_id or "")
         outcome = asyncio.run(_send(found.kafka, Names(read_settings().prefix), value, sent, timeout_s))
     if not wait:
         note(f"published {sent}" + (f"; {WAITING}" if found.stack is not None else ""))
@@ -109,7 +118,7 @@ def send_request(kind: str, user: str, common: Common, **fields: Any) -> int:
     if outcome is None:
         note(f"{sent} was applied before: an event id counts once (I13)")
         return DONE
-    return _tell(outcome, sent, as_json=common["as_json"])
+    return (tell or tell_outcome)(outcome, sent, common["as_json"])
 
 
 class _Sent:
@@ -119,6 +128,7 @@ class _Sent:
         self.kind = kind
         self.event_id = event_id
         self.place = ""
+        self.again = f"use --event-id {event_id}: then it counts once" if event_id else "just do: it does no harm"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.event_id} ({self.place})"
@@ -150,6 +160,7 @@ async def _send(brokers: Brokers, names: Any, value: bytes, sent: _Sent, timeout
             refusal = give(feeder, record, history=False)
             assert not refusal, refusal
         offset = feeder.next_offsets[place.partition] - 1
+        sent.event_id = sent.event_id or f"{names.input}-{place.partition}-{offset}"
         sent.place = f"{names.input} {place.partition}:{offset}"
         if not timeout_s:
             return None
@@ -180,23 +191,22 @@ async def _outcome(
             return None
     raise CommandError(
         f"{sent} is published, but nothing came of it within {timeout_s:g} s. Does a worker run (plaudit up, plaudit worker)? "
-        f"The next one applies it. To send it again, use --event-id {sent.event_id}: then it counts once"
+        f"The next one applies it. To send it again, {sent.again}"
     )
 
 
-def _tell(outcome: bytes, sent: _Sent, *, as_json: bool) -> int:
-    """Print an outcome record; return 3 if it says that something was refused."""
+def tell_outcome(outcome: bytes, sent: object, as_json: bool) -> int:
+    """Print an outcome record of the request `sent`; return 3 if it says that something was refused."""
     import msgspec
 
     found = msgspec.json.decode(outcome)
-    issues = found.get("issues", [])
-    refused = found["status"] >= REFUSED_FROM or bool(issues)
+    code = SOME_REFUSED if found["status"] >= REFUSED_FROM or found.get("issues") else DONE
     if as_json:
         click.echo(outcome)
-        return SOME_REFUSED if refused else DONE
-    for issue in issues:
+        return code
+    for issue in found.get("issues", []):
         click.echo(f"{issue['severity']}: {issue['id']}: {issue['message']}")
     if "reason" in found:
         click.echo(f"refused: {found['reason']}; plaudit tail rejected --from-beginning tells more")
-    click.echo(f"{'nothing done' if refused else 'done'}: {sent}, status {found['status']}")
-    return SOME_REFUSED if refused else DONE
+    click.echo(f"{'nothing done' if code else 'done'}: {sent}, status {found['status']}")
+    return code

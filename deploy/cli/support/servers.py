@@ -13,6 +13,7 @@ from deploy.embedded import EmbeddedStack, LineProgress, Part, Progress, SilentP
 from deploy.logging import quiet_logging
 from deploy.settings import read_settings
 from schemas.brokers import Brokers
+from schemas.secrets import Dsn
 
 KAFKA_VARIABLE = "KAFKA_BOOTSTRAP"
 CLICKHOUSE_VARIABLE = "CLICKHOUSE_URL"
@@ -25,12 +26,12 @@ class Servers(msgspec.Struct, frozen=True):
 
     Attributes:
         kafka: the brokers.
-        clickhouse: `http://user:password@host:port`.
+        clickhouse: address with user and password, which it does not show.
         stack: the embedded stack, if this process started one.
     """
 
     kafka: Brokers
-    clickhouse: str
+    clickhouse: Dsn
     stack: EmbeddedStack | None = None
 
 
@@ -38,12 +39,12 @@ def find_servers(*, kafka: bool = False, clickhouse: bool = False) -> Servers | 
     """Return servers that are configured or run already; None if something that is asked for is missing."""
     settings = read_settings()
     brokers = settings.kafka if kafka else Brokers("")
-    url = settings.clickhouse_url if clickhouse else ""
+    url = settings.clickhouse_url if clickhouse else Dsn()
     if (kafka and not brokers) or (clickhouse and not url):
         running = running_stack(settings.home)
         if running is not None:
             brokers = brokers or Brokers(running.kafka_bootstrap if kafka else "")
-            url = url or (running.clickhouse_url if clickhouse else "")
+            url = url or Dsn(running.clickhouse_url if clickhouse else "")
     if (kafka and not brokers) or (clickhouse and not url):
         return None
     return Servers(brokers, url)
@@ -84,7 +85,9 @@ def servers(*, kafka: bool = False, clickhouse: bool = False, fresh: bool = Fals
         stack = EmbeddedStack(home, kafka=kafka, clickhouse=clickhouse, progress=progress)
         ends = stack.start()
     try:
-        yield Servers(settings.kafka or Brokers(ends.kafka_bootstrap), ends.clickhouse_url, stack)
+        yield Servers(
+            settings.kafka or Brokers(ends.kafka_bootstrap), settings.clickhouse_url or Dsn(ends.clickhouse_url), stack
+        )
     finally:
         stack.stop()
 

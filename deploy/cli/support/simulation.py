@@ -12,7 +12,7 @@ from processors.engine.names import Names
 from processors.engine.round import Batch, Change, RoundRunner
 from processors.rules.catalogs import CatalogStore
 from processors.rules.partition import Partition
-from schemas.emission import Emission
+from schemas.emission import Emission, Measures
 from schemas.records import LogRecord
 
 OnEmission = Callable[[Emission], None]
@@ -123,6 +123,9 @@ class _Traced:
     @property
     def counters(self) -> Mapping[str, int]:
         return self._inner.counters
+
+    def measures(self, overdue_at_ms: int) -> Measures:
+        return self._inner.measures(overdue_at_ms)
 
     def load(self, key: bytes, value: bytes | None) -> None:
         self._inner.load(key, value)

@@ -1,0 +1,107 @@
+"""`python -m tests.fuzz --inputs 1000000 --seed 1`: mutated inputs against the oracles; how often what, and what is slowest."""
+
+import argparse
+import faulthandler
+import os
+import sys
+import time
+from collections import Counter
+from multiprocessing import get_context
+from typing import NamedTuple
+
+from tests.fuzz.world import INPUTS, Difference, World
+
+WATCHDOG_S = 120
+"""A world that takes longer hangs: the stacks are printed, and the process ends."""
+
+PER_TASK = 20
+SHOWN = 15
+
+
+class Result(NamedTuple):
+    """What some worlds gave: counts, the slowest inputs (ns, what), differences, CPU seconds."""
+
+    counts: Counter[str]
+    slowest: list[tuple[int, str]]
+    differences: list[str]
+    cpu_s: float
+
+
+def run_worlds(seed: str, first: int, count: int) -> Result:
+    """Run worlds by their numbers."""
+    counts: Counter[str] = Counter()
+    slowest: list[tuple[int, str]] = []
+    differences = []
+    began = time.process_time()
+    for number in range(first, first + count):
+        faulthandler.dump_traceback_later(WATCHDOG_S, exit=True)
+        world = World(f"{seed}-{number}")
+        try:
+            world.run()
+        except Difference as difference:
+            differences.append(f"world {number} (python -m tests.fuzz --seed {seed} --world {number}):\n{difference}")
+        counts += world.counts
+        slowest.append(world.slowest)
+    faulthandler.cancel_dump_traceback_later()
+    return Result(counts, sorted(slowest, reverse=True)[:SHOWN], differences, time.process_time() - began)
+
+
+def _task(arguments: tuple[str, int, int]) -> Result:
+    return run_worlds(*arguments)
+
+
+def fuzz(inputs: int, seed: str, jobs: int, tell: bool = True) -> Result:
+    """Run worlds until there were so many inputs."""
+    counts: Counter[str] = Counter()
+    slowest: list[tuple[int, str]] = []
+    differences: list[str] = []
+    cpu_s = 0.0
+    began, told = time.monotonic(), 0.0
+    tasks = ((seed, first, PER_TASK) for first in range(0, 10 * inputs // INPUTS + PER_TASK, PER_TASK))
+    with get_context("fork").Pool(jobs, lambda: os.nice(19) and None) as pool:
+        for result in pool.imap_unordered(_task, tasks):
+            counts += result.counts
+            slowest = sorted(slowest + result.slowest, reverse=True)[:SHOWN]
+            differences += result.differences
+            cpu_s += result.cpu_s
+            if tell and time.monotonic() - told > 10:
+                told = time.monotonic()
+                print(
+                    f"{counts.total():,} inputs, {told - began:.0f} s, {len(differences)} differences", file=sys.stderr
+                )
+            if counts.total() >= inputs or len(differences) > 20:
+                pool.terminate()
+                break
+    return Result(counts, slowest, differences, cpu_s)
+
+
+def report(result: Result) -> None:
+    """Print what came out."""
+    total = result.counts.total()
+    accepted = sum(count for name, count in result.counts.items() if name.startswith("accepted"))
+    print(f"{total:,} inputs, {accepted:,} accepted and compared ({accepted / total:.1%}), {result.cpu_s:.0f} s CPU")
+    for name, count in sorted(result.counts.items(), key=lambda item: -item[1]):
+        print(f"{count:>10,}  {name}")
+    print("\nslowest, CPU time of the fold:")
+    for nanoseconds, what in result.slowest:
+        print(f"{nanoseconds / 1e6:>10.1f} ms  {what}")
+    for difference in result.differences[:10]:
+        print(f"\n{difference}")
+
+
+def main() -> int:
+    """Run from the command line; exit code 1 if there were differences."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--inputs", type=int, default=1_000_000)
+    parser.add_argument("--seed", default="1")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--world", type=int, help="run just this one")
+    given = parser.parse_args()
+    one = given.world is not None
+    result = run_worlds(given.seed, given.world, 1) if one else fuzz(given.inputs, given.seed, given.jobs)
+    report(result)
+    return 1 if result.differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""One shut broker for the folder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded import KafkaServer, SilentProgress
+from deploy.security.acls import PURPOSES
+from tests.security.broker import ADMIN, SecureKafka
+from tests.security.certificates import Certificate, make_authority, make_certificate
+
+USERS = (ADMIN, *PURPOSES)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for certificates."""
+    return tmp_path_factory.mktemp("certificates")
+
+
+@pytest.fixture(scope="session")
+def authority(certificates: Path) -> Certificate:
+    """Who signs the certificates."""
+    return make_authority(certificates, "authority")
+
+
+@pytest.fixture(scope="session")
+def server_certificate(certificates: Path, authority: Certificate) -> Certificate:
+    """For servers at 127.0.0.1."""
+    return make_certificate(certificates, "server", authority)
+
+
+@pytest.fixture(scope="session")
+def kafka(
+    tmp_path_factory: pytest.TempPathFactory, authority: Certificate, server_certificate: Certificate
+) -> Iterator[SecureKafka]:
+    """The broker. Every user has a password that is nowhere else."""
+    passwords = {user: f"pw-of-{user}-7bKq" for user in USERS}
+    kafka = SecureKafka(tmp_path_factory.mktemp("kafka") / "home", authority, server_certificate, passwords)
+    with kafka.server:
+        yield kafka
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of a broker that is open to everyone on this machine."""
+    with KafkaServer(tmp_path_factory.mktemp("plain"), progress=SilentProgress()) as server:
+        yield server.bootstrap

@@ -1,0 +1,1 @@
+"""The verifier against what was done to an installation on purpose."""
