@@ -184,7 +184,9 @@ class Server:
 
         def add(given: asyncio.Future[Any]) -> None:
             if self.show is not None:
-                self.show(f"ClickHouse: progress {rows[0][3]} " + ", ".join(sorted({f"{row[1]} {row[-1]}" for row in rows})))
+                self.show(
+                    f"ClickHouse: progress {rows[0][3]} " + ", ".join(sorted({f"{row[1]} {row[-1]}" for row in rows}))
+                )
             for epoch, topic, partition, state, _, last, batch in rows:
                 place = (state, epoch, topic, partition)
                 if place not in self._latest or last > self._latest[place][0]:

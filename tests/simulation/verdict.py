@@ -130,7 +130,7 @@ def _tables(world: "World") -> list[str]:
 
 def _add(rows: Rows, record: Record) -> None:
     type_name = next((value.decode() for name, value in record.headers if name == "type"), "")
-    rows.add(record.topic, record.partition, record.offset, record.timestamp, type_name, record.value)
+    rows.add(record.topic, record.partition, record.offset, record.timestamp, type_name, record.value, record.key)
 
 
 def _hashable(row: Any) -> Any:

@@ -29,6 +29,20 @@ class State:
 
     def __init__(self) -> None:
         self._position: int | None = None
+        self._paused = False
+
+    @property
+    def has_valid_position(self) -> bool:
+        """Whether it is known where to read."""
+        return self._position is not None
+
+    def seek(self, offset: int) -> None:
+        """Set the position."""
+        self._position = offset
+
+    def pause(self) -> None:
+        """Fetch nothing."""
+        self._paused = True
 
 
 class Assignment:
@@ -217,7 +231,7 @@ class Fetcher:
             await consumer._subscription.settled.wait()
             assignment = consumer._subscription.assignment
             states = assignment.states if assignment is not None else {}
-            places = {tp: states[tp]._position for tp in tps if tp in states}
+            places = {tp: states[tp]._position for tp in tps if tp in states and not states[tp]._paused}
             positions = {tp: place for tp, place in places.items() if place is not None}
             wait_s = max(0.0, end - cluster.loop.time())
             if not positions:
