@@ -14,7 +14,7 @@ from processors.engine.names import Names
 from schemas.brokers import Brokers
 from schemas.derived import Handled, Rejected
 from schemas.instants import format_instant
-from schemas.topics import HANDLED, REJECTED, user_key
+from schemas.topics import ERASED, HANDLED, REJECTED, user_key
 
 _PLACE: Final = re.compile(r"(.+)-(\d{1,9})-(\d{1,18})", re.ASCII)
 
@@ -117,6 +117,10 @@ async def read_letters(one: AIOKafkaConsumer, names: Names, asked: Wanted) -> li
     found: list[Letter] = []
     async for run in read_to_end(one, names.output(REJECTED), partitions):
         for record in run:
+            if ("type", ERASED.encode()) in record.headers:  # the refusals before it went with the user (X30)
+                gone = record.key, record.partition
+                found = [one for one in found if (one.key, one.place.partition) != gone]
+                continue
             letter = to_letter(record)
             if letter is not None and asked.match(letter):
                 found.append(letter)
