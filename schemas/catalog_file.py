@@ -19,6 +19,10 @@ __all__ = ["CatalogError", "Issue", "decode_config", "encode_config", "load_cata
 MAX_ATTRIBUTES: Final = 256
 """Declared attributes of a kind: a user's state stays bounded (D-23)."""
 
+MAX_METRICS: Final = 1_000
+MAX_SYSTEMS: Final = 100
+"""Metrics and points systems of a catalog (X28); of other lists see catalog_fields.MAX_ITEMS."""
+
 CURRENCIES: Final = ("USD", "GBP", "EUR")
 """Supported currency codes (M3)."""
 
@@ -65,7 +69,7 @@ def _read(context: Context, config: Any) -> Catalog | None:
         return None
     context.user_attributes = _declared(context, fields, "userAttributes")
     context.event_attributes = _declared(context, fields, "eventAttributes")
-    for _, item, path in fields.items("metrics"):
+    for _, item, path in fields.items("metrics", MAX_METRICS):
         _read_metric(context, item, path)
     achievements = list(fields.items("achievements"))
     for _, item, path in achievements:
@@ -73,7 +77,7 @@ def _read(context: Context, config: Any) -> Catalog | None:
     made = [a for _, item, path in achievements if (a := read_achievement(context, item, path)) is not None]
     check_composites(context, made)
     systems: list[PointsSystem] = []
-    for _, item, path in fields.items("systems"):
+    for _, item, path in fields.items("systems", MAX_SYSTEMS):
         system = read_system(context, item, path)
         if system is not None:
             if any(other.key == system.key for other in systems):

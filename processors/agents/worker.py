@@ -103,6 +103,8 @@ async def work(options: WorkerOptions, stop: asyncio.Event, *, clock: bool, rule
             retention=options.retention,
             grace_s=options.grace_s,
         )
+        if not options.control_token:
+            log.warning("control_token_not_set", help="whoever may write to the input log can set the time (X7)")
         log.info("worker_starts", instance=instance.name, group=names.group, clock=clock, compiled=is_compiled())
         engine = Engine(engine_options, rules.make_fold, rules.catalogs)
         watch = EngineWatch(engine, clock=clock, compiled=is_compiled())

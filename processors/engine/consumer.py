@@ -19,7 +19,7 @@ from mode import Service
 from mode.utils.queues import FlowControlEvent
 
 from processors.engine.errors import StartupError
-from processors.engine.kip447 import GroupMember, leave_group, stable_offsets
+from processors.engine.kip447 import GroupMember, heartbeat, leave_group, stable_offsets
 from processors.engine.log_ends import log_ends
 
 log = structlog.get_logger(__name__)
@@ -96,6 +96,7 @@ class EngineThread(driver.AIOKafkaConsumerThread):
         consumer._fetcher._update_fetch_positions = partial(update_positions, consumer._fetcher)
         coordinator = consumer._coordinator
         coordinator._do_fetch_commit_offsets = partial(stable_offsets, coordinator)
+        coordinator._do_heartbeat = partial(heartbeat, coordinator)
         coordinator._maybe_leave_group = partial(leave_group, coordinator)
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -196,8 +197,9 @@ class EngineThread(driver.AIOKafkaConsumerThread):
 
     async def in_thread_check_membership(self) -> None:
         """Raise what keeps the member out of the group. aiokafka waits for someone to ask, and does nothing meanwhile."""
-        if self._consumer is not None and not self._consumer._closed:
-            self._consumer._coordinator.check_errors()
+        consumer = self._consumer
+        if consumer is not None and consumer._coordinator is not None and not consumer._closed:  # None before its start
+            consumer._coordinator.check_errors()
 
     async def in_thread_rejoin(self) -> None:
         """Join the group anew."""

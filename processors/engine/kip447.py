@@ -1,6 +1,8 @@
 """What aiokafka lacks of the group protocol: offsets in a transaction are committed in the name of a group member
-(KIP-447), committed offsets are only answered once they are stable, and static members can leave."""
+(KIP-447), committed offsets are only answered once they are stable, heartbeats do not wait for a coordinator that is lost,
+and static members can leave."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -25,6 +27,9 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+HEARTBEATS_WAITED: Final = 2
+"""Intervals after which a heartbeat without an answer is given up: half a session."""
 
 NO_LEADER_EPOCH: Final = -1
 NO_OFFSET: Final = -1
@@ -324,6 +329,17 @@ def _raise_for(coordinator: GroupCoordinator, code: int) -> None:
     if error is kafka_errors.NotCoordinatorForGroupError:
         coordinator.coordinator_dead()
     raise error()
+
+
+async def heartbeat(coordinator: GroupCoordinator) -> bool:
+    """Tell the coordinator that we live, and look for another one if it does not answer before the next time. Takes the
+    place of `GroupCoordinator._do_heartbeat`, which waits as long as for any answer: longer than a session."""
+    try:
+        async with asyncio.timeout(coordinator._heartbeat_interval_ms / 1000 * HEARTBEATS_WAITED):
+            return bool(await GroupCoordinator._do_heartbeat(coordinator))
+    except TimeoutError:
+        coordinator.coordinator_dead()
+        return False
 
 
 async def leave_group(coordinator: GroupCoordinator) -> None:

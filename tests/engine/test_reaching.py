@@ -1,17 +1,20 @@
 """Brokers that are away, or have lost what they led: the engine waits and goes on by itself."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import OutOfOrderSequenceNumber
 from structlog.testing import capture_logs
 
 from processors.agents import clock
-from processors.engine.consumer import update_positions
+from processors.engine.consumer import EngineThread, update_positions
 from processors.engine.errors import UnreachableError
+from processors.engine.kip447 import heartbeat
 from processors.engine.names import Names
 from processors.engine.topics import check_topics
 from schemas.brokers import Brokers
@@ -67,6 +70,23 @@ async def test_a_clock_whose_producer_has_failed_goes_on_with_another(
     finally:
         running.cancel()
     assert len(set(map(id, producers))) == 2
+
+
+async def test_a_heartbeat_does_not_wait_for_a_coordinator_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(_: Any) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    lost: list[bool] = []
+    coordinator: Any = SimpleNamespace(_heartbeat_interval_ms=10, coordinator_dead=lambda: lost.append(True))
+    monkeypatch.setattr(GroupCoordinator, "_do_heartbeat", never)
+    assert await heartbeat(coordinator) is False
+    assert lost == [True]
+
+
+async def test_the_watch_over_membership_waits_for_a_consumer_that_still_looks_for_brokers() -> None:
+    thread: Any = SimpleNamespace(_consumer=SimpleNamespace(_coordinator=None, _closed=False))
+    await EngineThread.in_thread_check_membership(thread)
 
 
 @pytest.mark.parametrize("found", [True, False])

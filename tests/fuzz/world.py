@@ -12,7 +12,8 @@ from zoneinfo import available_timezones
 import msgspec
 
 from processors.rules.catalogs import CatalogStore
-from processors.rules.partition import CONTROL_HEADER, Partition
+from processors.rules.control import CONTROL_HEADER
+from processors.rules.partition import Partition
 from processors.rules.settings import FoldSettings
 from schemas.catalog_file import encode_config
 from schemas.emission import CatalogMissingError, Emission
