@@ -14,11 +14,12 @@ from processors.rules.settings import FoldSettings
 from projections.connection import connect
 from projections.errors import VerificationError
 from projections.refusals import with_advice
+from projections.verifier.database import Database
 from projections.verifier.expected import PROJECTED_TOPICS
 from projections.verifier.logs import OFFSETS_S, Logs, connected
 from projections.verifier.partition import COMPARED, PartitionCheck, Plan
 from projections.verifier.report import DEFAULT_LIMIT, Report
-from projections.verifier.tables import Database, strays
+from projections.verifier.tables import Refusals, strays
 from schemas.brokers import Brokers
 from schemas.topics import CATALOG, DEFAULT_PREFIX, EVENTS, full_name, progress_group, state_changelog
 
@@ -122,9 +123,11 @@ class _Verification:
         numbers = range(plan.partitions) if chosen is None else sorted(chosen)
         log = [TopicPartition(plan.name(EVENTS), number) for number in numbers]
         self._total = sum((await logs.ends(log)).values())
+        refusals = Refusals()
         for number in numbers:
-            check = PartitionCheck(plan, number, logs, database, catalogs, self._report, self._advance)
+            check = PartitionCheck(plan, number, logs, database, catalogs, self._report, refusals, self._advance)
             await check.run()
+        refusals.conclude(self._report)
 
     async def _plan(self, logs: Logs) -> Plan:
         source = full_name(EVENTS, self._prefix)

@@ -6,7 +6,7 @@ import pytest
 
 from deploy.cli.support.input_log import Log
 from processors.agents.clock import tick_value
-from processors.rules.partition import CONTROL_HEADER
+from processors.rules.control import CONTROL_HEADER
 
 TICK = tick_value(1_700_000_000_000)
 CATALOG = b'{"type":"catalog","version":"1","at":"2025-03-01T00:00:00Z"}'

@@ -19,6 +19,7 @@ from deploy.status.terminal import lasting, print_status, sized
 from schemas import alarms
 from schemas.brokers import Brokers
 from schemas.emission import Measures
+from schemas.secrets import Dsn
 
 PARTITIONS = 2
 
@@ -55,7 +56,7 @@ class Asked:
 
     async def status(self, *urls: str) -> gathering.Status:
         settings = Settings(home=Path("/nowhere"), partitions=PARTITIONS)
-        return await gathering.gather(settings, Brokers("127.0.0.1:9092"), "http://u:secret@127.0.0.1:8123", urls)
+        return await gathering.gather(settings, Brokers("127.0.0.1:9092"), Dsn("http://u:secret@127.0.0.1:8123"), urls)
 
     async def alarms(self, *urls: str, **changed: object) -> list[str]:
         self.kafka = msgspec.structs.replace(healthy(), **changed)

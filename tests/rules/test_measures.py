@@ -86,3 +86,15 @@ def test_who_is_due_is_overdue_until_a_tick_has_come_that_far(fold: Recorded) ->
     assert fold.partition.measures(later).timers == 3
     fold.tick(10)
     assert fold.partition.measures(later).overdue == 0
+
+
+def test_an_erased_user_counts_no_more(fold: Recorded) -> None:
+    fold.events(0.1, *USERS)
+    fold.partition.commit()
+    offset = fold.partition.next_offset
+    record = LogRecord(0, offset, START + HOUR, b"a", b'{"type":"erase","user":"a"}')
+    assert fold.partition.process(record, [], 10**6)
+    fold.changelog.update(fold.partition.changes(offset + 1))
+    fold.partition.commit()
+    measures = fold.partition.measures(START)
+    assert (measures.users, measures.remembered_ids, measures.state_bytes) == (2, 2, fold.stored_bytes())

@@ -13,7 +13,7 @@ from deploy.cli.support.errors import WrongUseError
 from deploy.cli.support.files import STDIO, reading
 from deploy.records_file import FileRecord, RecordsFileError, read_records
 from deploy.settings import Settings
-from processors.rules.partition import CONTROL_HEADER
+from processors.rules.control import CONTROL_HEADER
 from schemas.brokers import Brokers
 from schemas.catalog import CatalogRecord
 from schemas.instants import to_ms
