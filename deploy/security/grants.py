@@ -70,9 +70,12 @@ def grants_of(role: Role) -> list[Grant]:
             *(Grant("TABLE ENGINE", engine) for engine in _ENGINES),
         ]
     if role == "sink":
-        # SELECT too: the views that fill the rollups may run with its rights
-        names = (*(table.name for table in TABLES), *ROLLUPS, PROGRESS_TABLE)
-        return [Grant("SELECT, INSERT", f"{{database}}.{name}") for name in names]
+        # SELECT too: the views that fill the rollups may run with its rights. ALTER DELETE: rows of erased users (X30)
+        names = (*(table.name for table in TABLES), *ROLLUPS)
+        return [
+            *(Grant("SELECT, INSERT, ALTER DELETE", f"{{database}}.{name}") for name in names),
+            Grant("SELECT, INSERT", f"{{database}}.{PROGRESS_TABLE}"),
+        ]
     return [Grant("SELECT", "{database}.*")]
 
 

@@ -214,9 +214,19 @@ def test_a_control_record_without_the_token_is_refused(shut: Shut) -> None:
     wait_until(lambda: shut.carry_out(reader, "sql", query).split()[-1] == "2", "both partitions refuse it", 60)
 
 
+def test_a_sink_may_delete_rows_of_erased_users(shut: Shut) -> None:
+    producer, reader = shut.command("producer"), shut.command("verifier", "verifier")
+    shut.carry_out(producer, "publish", "-", stdin='{"metric":"commits","user":"leaver","value":1}')
+    query = "SELECT count() FROM metric_events WHERE user_id = 'leaver'"
+    wait_until(lambda: shut.carry_out(reader, "sql", query).split()[-1] == "1", "the event is in the tables", 60)
+    assert "erased: " in shut.carry_out(shut.command("operator"), "erase", "leaver", "--yes")
+    wait_until(lambda: shut.carry_out(reader, "sql", query).split()[-1] == "0", "it is gone", 60)
+
+
 QUERIES = [
     ("sink", "SELECT count() FROM users", "SELECT"),
-    ("sink", "ALTER TABLE users_log DELETE WHERE 1", "ALTER DELETE"),
+    ("sink", "ALTER TABLE sink_progress DELETE WHERE 1", "ALTER DELETE"),
+    ("sink", "TRUNCATE TABLE users_log", "TRUNCATE"),
     ("sink", "DROP TABLE users_log", "DROP TABLE"),
     ("sink", "SELECT name FROM system.users", "system.users"),
     ("analyst", "INSERT INTO users_log (user_id) VALUES ('x')", "INSERT"),
