@@ -9,12 +9,16 @@ from collections import Counter
 from multiprocessing import get_context
 from typing import NamedTuple
 
+from tests.fuzz.catalog_files import run_catalogs
 from tests.fuzz.world import INPUTS, Difference, World
 
 WATCHDOG_S = 120
 """A world that takes longer hangs: the stacks are printed, and the process ends."""
 
 PER_TASK = 20
+CATALOG_FILES = 2
+"""Catalog files of each world."""
+
 SHOWN = 15
 
 
@@ -40,8 +44,10 @@ def run_worlds(seed: str, first: int, count: int) -> Result:
             world.run()
         except Difference as difference:
             differences.append(f"world {number} (python -m tests.fuzz --seed {seed} --world {number}):\n{difference}")
-        counts += world.counts
-        slowest.append(world.slowest)
+        files, slow, wrong = run_catalogs(f"{seed}-{number}", CATALOG_FILES)
+        counts += world.counts + files
+        slowest += [world.slowest, slow]
+        differences += wrong
     faulthandler.cancel_dump_traceback_later()
     return Result(counts, sorted(slowest, reverse=True)[:SHOWN], differences, time.process_time() - began)
 
@@ -63,6 +69,8 @@ def fuzz(inputs: int, seed: str, jobs: int, tell: bool = True) -> Result:
             counts += result.counts
             slowest = sorted(slowest + result.slowest, reverse=True)[:SHOWN]
             differences += result.differences
+            for difference in result.differences:
+                print(difference, file=sys.stderr)
             cpu_s += result.cpu_s
             if tell and time.monotonic() - told > 10:
                 told = time.monotonic()

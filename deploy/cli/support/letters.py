@@ -18,6 +18,8 @@ from schemas.topics import ERASED, HANDLED, REJECTED, user_key
 
 _PLACE: Final = re.compile(r"(.+)-(\d{1,9})-(\d{1,18})", re.ASCII)
 
+ERASED_HEADER: Final = ("type", ERASED.encode())
+
 _decode: Final = msgspec.json.Decoder(Rejected).decode
 _decode_handled: Final = msgspec.json.Decoder(Handled).decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -117,9 +119,8 @@ async def read_letters(one: AIOKafkaConsumer, names: Names, asked: Wanted) -> li
     found: list[Letter] = []
     async for run in read_to_end(one, names.output(REJECTED), partitions):
         for record in run:
-            if ("type", ERASED.encode()) in record.headers:  # the refusals before it went with the user (X30)
-                gone = record.key, record.partition
-                found = [one for one in found if (one.key, one.place.partition) != gone]
+            if ERASED_HEADER in record.headers:  # nothing of the user is shown from here on back (X30)
+                found = [letter for letter in found if letter.key != record.key]
                 continue
             letter = to_letter(record)
             if letter is not None and asked.match(letter):
