@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 
 import aiokafka.errors as kafka_errors
 import msgspec
+import structlog
 from aiokafka.client import CoordinationType
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer.sender import Sender, TxnOffsetCommitHandler
@@ -27,6 +28,8 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+log = structlog.get_logger(__name__)
 
 HEARTBEATS_WAITED: Final = 2
 """Intervals after which a heartbeat without an answer is given up: half a session."""
@@ -81,6 +84,22 @@ FORBIDDEN: Final = (
     kafka_errors.IncompatibleBrokerVersion,
 )
 """Errors that asking again does not mend."""
+
+
+REFUSALS: Final = (
+    *FORBIDDEN,
+    FencedInstanceIdError,
+    kafka_errors.InconsistentGroupProtocolError,
+    kafka_errors.InvalidGroupIdError,
+    kafka_errors.InvalidSessionTimeoutError,
+)
+"""Answers of a group's coordinator after which a worker will never be a member as it is."""
+
+
+def is_refusal(error: kafka_errors.KafkaError) -> bool:
+    """Whether a group will not have this worker. Anything else passes, such as the answer to a join that meets the next
+    rebalance; aiokafka knows few of them, and wraps the others in a KafkaError that only shows their names."""
+    return isinstance(error, REFUSALS) or any(one.__name__ in str(error) for one in REFUSALS)
 
 
 class TxnOffsetCommitResponseV3(Response):  # type: ignore[misc]
@@ -339,7 +358,11 @@ async def heartbeat(coordinator: GroupCoordinator) -> bool:
             return bool(await GroupCoordinator._do_heartbeat(coordinator))
     except TimeoutError:
         coordinator.coordinator_dead()
-        return False
+    except kafka_errors.KafkaError as error:  # it would end the heartbeats for good
+        if is_refusal(error):
+            raise
+        log.warning("heartbeat_failed", error=repr(error))
+    return False
 
 
 async def leave_group(coordinator: GroupCoordinator) -> None:

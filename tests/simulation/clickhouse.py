@@ -57,6 +57,7 @@ class Server:
         self.tables: dict[str, list[Row]] = {}
         self._latest: dict[tuple[str, int, str, int], tuple[int, str]] = {}
         """Of sink_progress, by state, epoch, topic and partition: greatest last offset, and its batch."""
+        self.show: Callable[[str], None] | None = None
         self._tokens: set[tuple[str, str]] = set()
         self._running: dict[str, Query] = {}
 
@@ -143,6 +144,8 @@ class Server:
             if (target, token) in self._tokens:
                 self.counts["insert deduplicated"] += 1
                 return
+            if self.show is not None:
+                self.show(f"ClickHouse: {len(rows)} rows to {target} under {token}")
             self._tokens.add((target, token))
             self.tables.setdefault(target, []).extend(rows)
 
@@ -180,6 +183,10 @@ class Server:
         """Return the operation of an insert into sink_progress: one block, all or nothing."""
 
         def add(given: asyncio.Future[Any]) -> None:
+            if self.show is not None:
+                self.show(
+                    f"ClickHouse: progress {rows[0][3]} " + ", ".join(sorted({f"{row[1]} {row[-1]}" for row in rows}))
+                )
             for epoch, topic, partition, state, _, last, batch in rows:
                 place = (state, epoch, topic, partition)
                 if place not in self._latest or last > self._latest[place][0]:

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -23,9 +23,10 @@ MODULES = (catalogs, consumer, producer, recovery, worker, loop, run, source, st
 SHORTER: tuple[tuple[ModuleType, str, object], ...] = (
     (producer, "TRANSACTION_TIMEOUT_MS", 2_500),
     (producer, "RETRY_BACKOFF_MS", 40),
-    (producer, "STEP_TIMEOUT_S", 4.0),
+    (producer, "STEP_TIMEOUT_S", 3.0),
     (producer, "START_TIMEOUT_S", 6.0),
     (recovery, "MARKER_DEADLINE_S", 8.0),
+    (recovery, "OFFSET_DEADLINE_S", 3.0),
     (loop, "MAX_BATCH_RECORDS", 15),
     (loop, "LINGER_S", 0.1),
     (loop, "POLL_S", 0.6),
@@ -106,7 +107,7 @@ class _Server:
     now: clickhouse.Server
 
 
-async def _client(**options: object) -> clickhouse.Client:
+async def _client(url: str, **options: object) -> clickhouse.Client:
     return clickhouse.Client(_Server.now)
 
 
@@ -130,5 +131,5 @@ def installed() -> Iterator[None]:
         put(producer, "GroupSender", group_sender)
         put(source, "AIOKafkaConsumer", SimConsumer)
         put(source, "AIOKafkaAdminClient", SimAdmin)
-        put(store, "clickhouse_connect", SimpleNamespace(get_async_client=_client))
+        put(store, "connect_async", _client)
         yield

@@ -179,7 +179,7 @@ class World:
         """Run to the end; return what is wrong."""
         use(self.cluster, self.clickhouse)
         LOG.counts.clear()
-        LOG.show = self.trace if self.tracing else None
+        LOG.show = self.clickhouse.show = self.trace if self.tracing else None
         loop = self.loop
         with loop.running():
             for slot in self.slots:

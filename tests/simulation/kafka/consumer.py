@@ -29,6 +29,20 @@ class State:
 
     def __init__(self) -> None:
         self._position: int | None = None
+        self._paused = False
+
+    @property
+    def has_valid_position(self) -> bool:
+        """Whether it is known where to read."""
+        return self._position is not None
+
+    def seek(self, offset: int) -> None:
+        """Set the position."""
+        self._position = offset
+
+    def pause(self) -> None:
+        """Fetch nothing."""
+        self._paused = True
 
 
 class Assignment:
@@ -52,6 +66,13 @@ class Subscription:
 
     def __init__(self) -> None:
         self.assignment: Assignment | None = None
+        self.settled = asyncio.Event()
+        """Cleared from the beginning of a rebalance to the assignment: no records are handed out meanwhile."""
+
+    def assign(self, tps: Iterable[TopicPartition]) -> None:
+        """Take these partitions."""
+        self.assignment = Assignment(tps)
+        self.settled.set()
 
     @property
     def subscription(self) -> "Subscription":
@@ -121,6 +142,7 @@ class Coordinator:
         while True:
             await self._rejoin.wait()
             if not revoked:
+                consumer._subscription.settled.clear()
                 before = consumer._subscription.assignment
                 await listener.on_partitions_revoked(set(before.tps) if before is not None else set())
                 revoked = True
@@ -139,7 +161,7 @@ class Coordinator:
                 await asyncio.sleep(BACKOFF_S)
             else:
                 self.member_id, self.generation = joined
-                consumer._subscription.assignment = Assignment(assigned)
+                consumer._subscription.assign(assigned)
                 revoked = False
                 await listener.on_partitions_assigned(set(assigned))
 
@@ -206,9 +228,10 @@ class Fetcher:
         end = cluster.loop.time() + timeout
         left = max_records or 1_000_000
         while True:
+            await consumer._subscription.settled.wait()
             assignment = consumer._subscription.assignment
             states = assignment.states if assignment is not None else {}
-            places = {tp: states[tp]._position for tp in tps if tp in states}
+            places = {tp: states[tp]._position for tp in tps if tp in states and not states[tp]._paused}
             positions = {tp: place for tp, place in places.items() if place is not None}
             wait_s = max(0.0, end - cluster.loop.time())
             if not positions:
@@ -221,6 +244,8 @@ class Fetcher:
             except errors.KafkaError:
                 answer = {}
                 await asyncio.sleep(BACKOFF_S)
+            if not consumer._subscription.settled.is_set():
+                continue
             for tp, (records, position) in answer.items():
                 state = states[tp]
                 if state._position != positions[tp] or consumer._subscription.assignment is not assignment or left <= 0:
@@ -280,7 +305,7 @@ class SimConsumer:
 
     def assign(self, tps: Iterable[TopicPartition]) -> None:
         """Take partitions without a group."""
-        self._subscription.assignment = Assignment(tps)
+        self._subscription.assign(tps)
 
     def assignment(self) -> set[TopicPartition]:
         """Assigned partitions."""

@@ -17,7 +17,7 @@ from tests.simulation.loop import current_process
 BATCH_RECORDS = 8
 """Records after which a batch is full: few, so that batches of one partition follow each other."""
 
-EXPIRY_S = 4.0
+EXPIRY_S = 2.5
 """A batch that could not be delivered for so long fails."""
 
 
@@ -52,6 +52,7 @@ class Accumulator:
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._batches: dict[TopicPartition, deque[Batch]] = {}
+        self._pending_batches: set[Batch] = set()
         self._exception: BaseException | None = None
         self._closed = False
         self._wake = wake

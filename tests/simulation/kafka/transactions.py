@@ -15,8 +15,8 @@ from tests.simulation.loop import SimLoop
 MARKER_S = 0.05
 """Markers are written within this after a transaction is decided, but for one in LATE."""
 
-LATE = 4
-LATE_S = 0.6
+LATE = 2
+LATE_S = 0.5
 
 
 class Producer:
@@ -161,7 +161,7 @@ class Transactions:
         producer.left = len(steps)
         rng = self._rng
         together = rng.random() * MARKER_S
-        apart = rng.random() < 0.7  # leaders on several brokers: each writes its marker when it gets to it
+        apart = rng.random() < 0.8  # leaders on several brokers: each writes its marker when it gets to it
         for step in steps:
             delay = rng.random() * (LATE_S if rng.random() * LATE < 1 else MARKER_S) if apart else together
             self._loop.at_server(delay, self._mark, producer, step)
