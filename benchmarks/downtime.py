@@ -15,25 +15,22 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-
 from benchmarks.figures import FULL
 from benchmarks.harness import POLL_S, STALL_S, Bench, BenchmarkError, metrics_of, open_bench, tell, wait_for_event
 from benchmarks.latency import percentile
+from benchmarks.trickle import Trickle
 from benchmarks.worker import compiled_tree
 from deploy.cli.support.catalogs import publish
 from deploy.cli.support.children import ChildCommand
 from deploy.cli.support.input_log import last_offsets
-from deploy.cli.support.kafka import Feeder, partitions_of
+from deploy.cli.support.kafka import Feeder
 from deploy.cli.support.progress import Applied, wait_applied
 from deploy.embedded.ports import choose_ports
 from processors.agents.clock import now_ms, write_tick_async
 from processors.engine.topics import create_topics
-from processors.rules.partitioner import partition_of
 from schemas.catalog_file import load_catalog
 from schemas.instants import DAY_MS
-from schemas.topics import DEFAULT_PARTITIONS, LEDGER
+from schemas.topics import DEFAULT_PARTITIONS
 
 USERS: Final = 100_000
 DAYS: Final = 7
@@ -43,9 +40,6 @@ OTHERS: Final = 400
 
 BEFORE_S: Final = 3.0
 AFTER_S: Final = 3.0
-LATE_S: Final = 60.0
-
-_Cause: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 def catalog(*, more: bool = False) -> dict[str, Any]:
@@ -69,82 +63,6 @@ def catalog(*, more: bool = False) -> dict[str, Any]:
         "achievements": reached,
         "systems": [{"key": "energy", "name": "Energy", "maxPoints": 50, "levels": levels, "triggers": [refill]}],
     }
-
-
-class Trickle:
-    """Publishes events of other users at an even pace and notes when each was published and read."""
-
-    def __init__(self, bench: Bench) -> None:
-        self.published: dict[str, tuple[float, int]] = {}
-        """By event id: when (perf_counter seconds), and in which partition."""
-        self.read: dict[str, float] = {}
-        self._bench = bench
-        self._stop = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def start(self) -> None:
-        """Begin."""
-        ready = asyncio.Event()
-        self._tasks = [asyncio.create_task(self._read(ready))]
-        await ready.wait()
-        self._tasks.append(asyncio.create_task(self._publish()))
-
-    async def stop(self) -> None:
-        """End, once all is read; BenchmarkError if something stays out."""
-        self._stop.set()
-        deadline = time.monotonic() + LATE_S
-        while len(self.read) < len(self.published) or not self._tasks[1].done():
-            for task in self._tasks:
-                if task.done():
-                    task.result()
-            if time.monotonic() > deadline:
-                raise BenchmarkError(f"{len(self.published) - len(self.read)} events had no derived event")
-            await asyncio.sleep(POLL_S)
-        self._tasks[0].cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _publish(self) -> None:
-        producer = AIOKafkaProducer(**self._bench.kafka.client(), acks="all", linger_ms=0)
-        await producer.start()
-        began, number = time.perf_counter(), 0
-        try:
-            while not self._stop.is_set():
-                await asyncio.sleep(max(0.0, began + number / RATE_PER_S - time.perf_counter()))
-                user, identity = f"other-{number % OTHERS}", f"t{number}"
-                place = partition_of(user.encode(), DEFAULT_PARTITIONS)
-                value = msgspec.json.encode({"eventId": identity, "metric": "words", "user": user, "value": 1})
-                self.published[identity] = time.perf_counter(), place
-                await producer.send(self._bench.names.input, value, user.encode(), partition=place)
-                number += 1
-        finally:
-            await producer.stop()
-
-    async def _read(self, ready: asyncio.Event) -> None:
-        reader = AIOKafkaConsumer(
-            **self._bench.kafka.client(),
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            fetch_max_wait_ms=10,
-        )
-        await reader.start()
-        try:
-            places = await partitions_of(reader, self._bench.names.output(LEDGER))
-            reader.assign(places)
-            await reader.seek_to_end(*places)
-            for place in places:
-                await reader.position(place)
-            ready.set()
-            while True:
-                polled = await reader.getmany(*places, timeout_ms=1000)
-                now = time.perf_counter()
-                for records in polled.values():
-                    for record in records:
-                        if record.headers[0] == ("type", b"metric.changed"):
-                            identity = _Cause.decode(record.value).get("causationId", "")
-                            if identity in self.published:
-                                self.read.setdefault(identity, now)
-        finally:
-            await reader.stop()
 
 
 async def _large(bench: Bench, trickle: Trickle, write: Any, worker: ChildCommand) -> dict[str, Any]:
@@ -222,7 +140,7 @@ async def _run(bench: Bench, worker: ChildCommand, users: int, begin_ms: int) ->
         await write_tick_async(bench.kafka, begin_ms + 60_000, names=bench.names)
         targets = await last_offsets(bench.kafka, bench.names.input)
         await wait_applied(applied, targets, worker.check)
-    trickle = Trickle(bench)
+    trickle = Trickle(bench, bench.names, metric="words", rate_per_s=RATE_PER_S, users=OTHERS)
     await trickle.start()
 
     async def tick() -> dict[int, int]:

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-SECTIONS: Final = ("fold", "worker", "naive", "sink", "latency")
+SECTIONS: Final = ("fold", "worker", "naive", "sink", "latency", "recovery", "rebalance")
 """In the order in which they run: worker and naive are neighbours, for their ratio."""
 
 FIGURES: Final = (
@@ -17,6 +17,11 @@ FIGURES: Final = (
     "latency_ms_p50",
     "latency_ms_p99",
     "peak_rss_mb",
+    "recovery_s",
+    "rebalance_join_s",
+    "rebalance_leave_s",
+    "rebalance_kill_s",
+    "rebalance_after_kill_s",
 )
 """Keys of the result, beside `machine`, `command`, `date` and `details`."""
 
@@ -30,11 +35,20 @@ MEANINGS: Final = {
     "latency_ms_p50": "published to derived event readable, at 200 events/s",
     "latency_ms_p99": "the same, 99 of 100 events",
     "peak_rss_mb": "memory of the worker process, MB of 10^6 bytes",
+    "recovery_s": "start of a worker with the states of a million users, until it takes records",
+    "rebalance_join_s": "longest stop of outputs while a second worker joins",
+    "rebalance_leave_s": "the same while one of two leaves in order",
+    "rebalance_kill_s": "the same after kill -9 of one of two, its session time-out included",
+    "rebalance_after_kill_s": "the same, without the session time-out",
 }
 
 TARGETS: Final = {
     "ratio": "at least 25",
     "fold_events_per_s": "at least 40,000, aim 60,000",
+    "recovery_s": "below 30",
+    "rebalance_join_s": "below 5",
+    "rebalance_leave_s": "below 5",
+    "rebalance_after_kill_s": "below 5",
 }
 
 
@@ -48,6 +62,7 @@ class Sizes(msgspec.Struct, frozen=True):
         naive_events: events that are there for it; more than it manages.
         latency_s: seconds of paced events that count.
         warm_up_s: seconds of paced events before, which do not.
+        recovery_users: users whose states a worker recovers.
     """
 
     events: int | None = None
@@ -56,10 +71,13 @@ class Sizes(msgspec.Struct, frozen=True):
     naive_events: int = 60_000
     latency_s: float = 15.0
     warm_up_s: float = 3.0
+    recovery_users: int = 1_000_000
 
 
 FULL: Final = Sizes()
-QUICK: Final = Sizes(events=20_000, fold_runs=1, naive_s=6.0, naive_events=20_000, latency_s=5.0, warm_up_s=1.0)
+QUICK: Final = Sizes(
+    events=20_000, fold_runs=1, naive_s=6.0, naive_events=20_000, latency_s=5.0, warm_up_s=1.0, recovery_users=50_000
+)
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from typing import Any, Final
 import yaml
 
 from schemas.catalog import Catalog
-from schemas.catalog_file import Issue, load_catalog
+from schemas.catalog_file import Issue, check_texts, load_catalog, read_decimal
 
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 """Largest catalog file; a published one must fit a record of 11 MB."""
@@ -56,7 +56,10 @@ def _integer(_: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
 
 
 def _decimal(_: yaml.SafeLoader, node: yaml.ScalarNode) -> Decimal:
-    return Decimal(node.value)
+    try:
+        return read_decimal(node.value)
+    except ValueError as error:
+        raise yaml.MarkedYAMLError(None, None, str(error), node.start_mark) from error
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -106,6 +109,10 @@ def parse_config(text: str) -> Any:
     except RecursionError as error:
         raise CatalogFileError("the file is nested too deep") from error
     _check_size(config)
+    try:
+        check_texts(config)
+    except ValueError as error:
+        raise CatalogFileError(str(error)) from error
     return config
 
 

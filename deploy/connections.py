@@ -36,7 +36,8 @@ def read_brokers(read: Reader) -> Brokers:
 
 
 def read_clickhouse(read: Reader) -> Dsn:
-    """Return the address of ClickHouse, empty if none is set.
+    """Return the address of ClickHouse, empty if none is set: then the other variables, which ClickHouse's own programs
+    know too, say nothing.
 
     Raises:
         SettingsError: a variable does not fit, or variables contradict each other.
@@ -46,9 +47,8 @@ def read_clickhouse(read: Reader) -> Dsn:
     ca_file = read("CLICKHOUSE_CA_FILE", file, "")
     given = {"CLICKHOUSE_USER": user, "CLICKHOUSE_PASSWORD": password and HIDDEN, "CLICKHOUSE_CA_FILE": ca_file}
     parts = urlsplit(url)
-    for variable, value in given.items():
-        if value and not url:
-            raise SettingsError(variable, value, "CLICKHOUSE_URL is not set; it says where that ClickHouse is")
+    if not url:
+        return Dsn()
     if ca_file and parts.scheme != "https":
         raise SettingsError("CLICKHOUSE_CA_FILE", ca_file, "CLICKHOUSE_URL is http://, without TLS; write https://")
     known_file = parse_qs(parts.query).get(CA_PARAMETER, [""])[0]
@@ -59,7 +59,7 @@ def read_clickhouse(read: Reader) -> Dsn:
     ):
         if value and known and value != known:
             raise SettingsError(variable, given[variable], f"CLICKHOUSE_URL has another {part}; leave it out there")
-    return Dsn.of(url, user=user, password=password, ca_file="" if known_file else ca_file) if url else Dsn()
+    return Dsn.of(url, user=user, password=password, ca_file="" if known_file else ca_file)
 
 
 def _check_fit(brokers: Brokers, mechanism: str) -> None:

@@ -19,9 +19,7 @@ def register_achievement(context: Context, item: Any, path: str) -> None:
             context.error(f"{path}.id", "is missing; an achievement without key needs an id (X14)")
             return
         identity = derived_id("achievement", context.tenant, key)
-    for name in dict.fromkeys((identity, key)):
-        if not isinstance(name, str):
-            continue
+    for name in [identity, key] if isinstance(key, str) and key != identity else [identity]:
         if name in context.achievement_refs:
             context.error(
                 f"{path}.{'id' if name == identity else 'key'}", f"{name!r} is used twice; ids and keys are unique"

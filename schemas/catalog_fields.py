@@ -11,6 +11,9 @@ from schemas.catalog import Filter, Metric
 from schemas.instants import EARLIEST_MS, LATEST_MS, parse_day, parse_instant
 from schemas.numbers import NotANumberError, ValueOutOfRangeError, parse_scaled
 
+MAX_ITEMS = 10_000
+"""Entries of a list of a catalog: achievements; triggers, levels, boosts of a system; parts of a composite (X28)."""
+
 MAX_PAIR_TEXT = 1_024
 """Characters of a value in a filter; no attribute value is longer."""
 
@@ -266,13 +269,16 @@ class Fields:
                 self.error(f"{name}[{index}]", "must be an object with key and value")
         return found
 
-    def items(self, name: str) -> Iterator[tuple[int, Any, str]]:
-        """Yield index, item and path of a list."""
+    def items(self, name: str, most: int = MAX_ITEMS) -> Iterator[tuple[int, Any, str]]:
+        """Yield index, item and path of a list; nothing if it has more than `most` items, which is an error."""
         value = self.raw(name)
         if value is None:
             return
         if not isinstance(value, list):
             self.error(name, f"must be a list, not {type(value).__name__}")
+            return
+        if len(value) > most:
+            self.error(name, f"has {len(value)} entries, the limit is {most}")
             return
         for index, item in enumerate(value):
             yield index, item, f"{self.at(name)}[{index}]"

@@ -1,7 +1,7 @@
 """Reading a catalog file (X14): every mistake is reported with its path in the file and the fix."""
 
 import json
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 import msgspec
@@ -14,10 +14,22 @@ from schemas.catalog_points import read_system
 from schemas.catalog_streak import read_streak
 from schemas.ids import derived_id
 
-__all__ = ["CatalogError", "Issue", "decode_config", "encode_config", "load_catalog"]
+__all__ = [
+    "CatalogError",
+    "Issue",
+    "check_texts",
+    "decode_config",
+    "encode_config",
+    "load_catalog",
+    "read_decimal",
+]
 
 MAX_ATTRIBUTES: Final = 256
 """Declared attributes of a kind: a user's state stays bounded (D-23)."""
+
+MAX_METRICS: Final = 1_000
+MAX_SYSTEMS: Final = 100
+"""Metrics and points systems of a catalog (X28); of other lists see catalog_fields.MAX_ITEMS."""
 
 CURRENCIES: Final = ("USD", "GBP", "EUR")
 """Supported currency codes (M3)."""
@@ -47,7 +59,38 @@ def decode_config(text: bytes) -> Any:
     Raises:
         ValueError: not JSON.
     """
-    return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+    try:
+        config = json.loads(text, parse_float=read_decimal, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    check_texts(config)
+    return config
+
+
+def read_decimal(text: str) -> Decimal:
+    """Return the exact number that a text stands for.
+
+    Raises:
+        ValueError: its exponent is beyond what can be counted.
+    """
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(f"{text[:40]} is beyond any number") from error
+
+
+def check_texts(config: Any) -> None:
+    """Refuse half a surrogate pair in a decoded catalog: it is no text, and nothing could be derived from it.
+
+    Raises:
+        ValueError: there is one.
+    """
+    try:
+        encode_config(config)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{error.object[:40]!r} is no text: half a surrogate pair") from error
+    except TypeError:
+        pass  # a name that is no text: load_catalog says where
 
 
 def encode_config(config: Any) -> bytes:
@@ -65,7 +108,7 @@ def _read(context: Context, config: Any) -> Catalog | None:
         return None
     context.user_attributes = _declared(context, fields, "userAttributes")
     context.event_attributes = _declared(context, fields, "eventAttributes")
-    for _, item, path in fields.items("metrics"):
+    for _, item, path in fields.items("metrics", MAX_METRICS):
         _read_metric(context, item, path)
     achievements = list(fields.items("achievements"))
     for _, item, path in achievements:
@@ -73,7 +116,7 @@ def _read(context: Context, config: Any) -> Catalog | None:
     made = [a for _, item, path in achievements if (a := read_achievement(context, item, path)) is not None]
     check_composites(context, made)
     systems: list[PointsSystem] = []
-    for _, item, path in fields.items("systems"):
+    for _, item, path in fields.items("systems", MAX_SYSTEMS):
         system = read_system(context, item, path)
         if system is not None:
             if any(other.key == system.key for other in systems):

@@ -54,12 +54,14 @@ def read_system(context: Context, item: Any, path: str) -> PointsSystem | None:
 
 def _unique(context: Context, fields: Fields, name: str, make: Callable[[Any, int, str], _Part | None]) -> list[_Part]:
     made: list[_Part] = []
+    ids: set[str] = set()
     for index, item, path in fields.items(name):
         one = make(item, index, path)
         if one is None:
             continue
-        if any(other.id == one.id for other in made):
+        if one.id in ids:
             context.error(f"{path}.id", f"{one.id!r} is used twice in this system; ids are unique")
+        ids.add(one.id)
         made.append(one)
     return made
 

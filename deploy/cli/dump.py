@@ -60,7 +60,7 @@ async def _dump(brokers: Brokers, settings: "Settings", output: Any) -> None:
 
 def _line(record: Any, topic: str, partitions: int, token: str, configs: "dict[tuple[str, str], Raw]") -> bytes:
     from deploy.records_file import catalog_named, control_type, write_record
-    from processors.rules.partition import CONTROL_HEADER
+    from processors.rules.control import CONTROL_HEADER
     from processors.rules.partitioner import partition_of
     from schemas.records import LogRecord
 

@@ -12,7 +12,7 @@ from deploy.cli.support.sources import LogSource
 from deploy.preview.share import BOTH, NEW, OLD, Facts, Item, Outcome, Share, Task, facts_of
 from deploy.preview.workers import Workers
 from deploy.records_file import control_type
-from processors.rules.partition import CONTROL_HEADER
+from processors.rules.control import CONTROL_HEADER
 from schemas.catalog import WEEKDAYS
 from schemas.catalog_file import decode_config, load_catalog
 from schemas.instants import LATEST_MS, format_instant

@@ -11,7 +11,7 @@ from processors.engine.names import Names
 from processors.engine.topics import all_specs
 from projections.sink.settings import group_name
 from projections.tables import PROJECTED_TOPICS
-from schemas.topics import DERIVED, OUTCOMES, REJECTED
+from schemas.topics import DERIVED, HANDLED, OUTCOMES, REJECTED
 
 Resource = Literal["topic", "group", "transactional-id"]
 Operation = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs", "AlterConfigs"]
@@ -24,7 +24,7 @@ PURPOSES: Final[Mapping[Role, str]] = {
     "publisher": "plaudit catalog: publishes catalog versions",
     "subscriber": "reads derived events; its groups begin with its user name",
     "verifier": "plaudit verify, replay --from-topic, why, dump: reads everything, writes nothing",
-    "operator": "plaudit topics, tick, freeze, streak, erase, status: creates topics, writes requests and ticks",
+    "operator": "plaudit topics, tick, freeze, streak, erase, rejected, status: creates topics, writes requests and ticks",
 }
 
 
@@ -140,6 +140,7 @@ def _operator(names: Names, database: str, user: str) -> list[Acl]:
     return [
         *(Acl("topic", name, operation) for name in _all_topics(names) for operation in operations),
         Acl("topic", names.input, "Write"),
+        Acl("topic", names.output(HANDLED), "Write"),
         *_groups(names, database),
     ]
 

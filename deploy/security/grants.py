@@ -14,7 +14,7 @@ Role = Literal["migrator", "sink", "analyst", "verifier"]
 
 PURPOSES: Final[Mapping[Role, str]] = {
     "migrator": "plaudit migrate: creates and changes tables",
-    "sink": "plaudit sink: inserts rows and keeps its progress",
+    "sink": "plaudit sink: inserts rows, deletes those of erased users, keeps its progress",
     "analyst": "people and dashboards: reads, within limits",
     "verifier": "plaudit verify, sql, user, why: reads all of it",
 }
@@ -70,9 +70,10 @@ def grants_of(role: Role) -> list[Grant]:
             *(Grant("TABLE ENGINE", engine) for engine in _ENGINES),
         ]
     if role == "sink":
-        # SELECT too: the views that fill the rollups may run with its rights
-        names = (*(table.name for table in TABLES), *ROLLUPS, PROGRESS_TABLE)
-        return [Grant("SELECT, INSERT", f"{{database}}.{name}") for name in names]
+        # it deletes what belongs to erased users, and the views that fill the rollups may read with its rights
+        names = (*(table.name for table in TABLES), *ROLLUPS)
+        written = [Grant("SELECT, INSERT, ALTER DELETE", f"{{database}}.{name}") for name in names]
+        return [*written, Grant("SELECT, INSERT", f"{{database}}.{PROGRESS_TABLE}")]
     return [Grant("SELECT", "{database}.*")]
 
 

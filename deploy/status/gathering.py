@@ -19,6 +19,10 @@ from schemas import alarms, metrics
 from schemas.alarms import Alarm
 from schemas.brokers import Brokers
 from schemas.instants import format_instant
+from schemas.secrets import Dsn
+
+KAFKA_S: Final = 30.0
+"""How long Kafka may take; brokers that take longer do not answer."""
 
 MUST_STAY_0: Final = (
     (metrics.SKIPPED, alarms.SKIPPED),
@@ -27,7 +31,7 @@ MUST_STAY_0: Final = (
 )
 
 
-async def gather(settings: Settings, kafka: Brokers, clickhouse: str, urls: Iterable[str]) -> Status:
+async def gather(settings: Settings, kafka: Brokers, clickhouse: Dsn, urls: Iterable[str]) -> Status:
     """Ask Kafka, ClickHouse and the processes that serve at `urls`; what does not answer is null, and an alarm."""
     asked: tuple[Kafka | str, tuple[list[TableShown], list[ReasonShown]] | str, list[ProcessShown]]
     asked = await asyncio.gather(
@@ -61,7 +65,7 @@ async def gather(settings: Settings, kafka: Brokers, clickhouse: str, urls: Iter
         last_tick=None if tick_ms is None else format_instant(tick_ms),
         tick_age_seconds=None if tick_ms is None else max(0.0, (now_ms - tick_ms) / 1000),
         catalogs=_catalogs(known) if known else None,
-        clickhouse=clickhouse.rpartition("@")[2] or clickhouse,
+        clickhouse=clickhouse.shown,
         tables=tables,
         rejected=rejected,
         processes=processes,
@@ -70,12 +74,13 @@ async def gather(settings: Settings, kafka: Brokers, clickhouse: str, urls: Iter
 
 async def _ask_kafka(settings: Settings, brokers: Brokers) -> Kafka | str:
     try:
-        return await ask_kafka(brokers, Names(settings.prefix), settings.database)
+        asking = ask_kafka(brokers, Names(settings.prefix), settings.database)
+        return await asyncio.wait_for(asking, KAFKA_S)
     except (KafkaError, TimeoutError, OSError) as error:
-        return f"Kafka at {brokers} does not answer: {error or type(error).__name__}"
+        return f"Kafka at {brokers} does not answer: {str(error) or type(error).__name__}"
 
 
-def _ask_clickhouse(settings: Settings, url: str) -> tuple[list[TableShown], list[ReasonShown]] | str:
+def _ask_clickhouse(settings: Settings, url: Dsn) -> tuple[list[TableShown], list[ReasonShown]] | str:
     try:
         return ask_clickhouse(url, settings.database)
     except CommandError as error:

@@ -17,7 +17,7 @@ from processors.engine.fold import CatalogStore
 from processors.engine.instance import claim_instance
 from processors.engine.logs import quiet_libraries
 from processors.engine.names import Names
-from processors.engine.serving import serving
+from processors.engine.serving import listen, serving
 from processors.engine.signals import stop_on_signals
 from processors.engine.table import MakeFold
 from processors.engine.watch import EngineWatch
@@ -26,6 +26,7 @@ from processors.rules.catalogs import CatalogStore as Catalogs
 from processors.rules.settings import FoldSettings
 from schemas.brokers import Brokers
 from schemas.operations import GRACE_S, LOOPBACK
+from schemas.retention import Retention
 from schemas.topics import DEFAULT_PARTITIONS, DEFAULT_PREFIX
 
 log = structlog.get_logger(__name__)
@@ -50,6 +51,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     tick_interval_s: float = TICK_INTERVAL_S
     session_s: float = SESSION_S
     allow_retention: bool = False
+    retention: Retention = {}
+    """Days that topics keep their records, by logical name."""
     metrics_port: int = 0
     """Where /metrics, /healthz and /readyz are served; 0 = nowhere."""
     metrics_host: str = LOOPBACK
@@ -85,6 +88,7 @@ def is_compiled() -> bool:
 
 async def work(options: WorkerOptions, stop: asyncio.Event, *, clock: bool, rules: Rules | None = None) -> None:
     """Run a worker until `stop` is set. Raises what made it crash (processors.engine.errors, or a bug)."""
+    listening = listen(options.metrics_host, options.metrics_port)
     names = Names(options.prefix)
     rules = rules or progress_rules(options)
     instance = claim_instance(options.instance, options.home)
@@ -97,13 +101,16 @@ async def work(options: WorkerOptions, stop: asyncio.Event, *, clock: bool, rule
             names=names,
             session_s=options.session_s,
             allow_retention=options.allow_retention,
+            retention=options.retention,
             grace_s=options.grace_s,
         )
+        if not options.control_token:
+            log.warning("control_token_not_set", help="whoever may write to the input log can set the time (X7)")
         log.info("worker_starts", instance=instance.name, group=names.group, clock=clock, compiled=is_compiled())
         engine = Engine(engine_options, rules.make_fold, rules.catalogs)
         watch = EngineWatch(engine, clock=clock, compiled=is_compiled())
-        async with serving(options.metrics_host, options.metrics_port, watch):
-            await engine.run(stop, beside=_beside(options, names, watch, clock))
+        async with serving(listening, watch):
+            await engine.run(stop, beside=_beside(options, names, watch if listening else None, clock))
         log.info("worker_stopped", instance=instance.name)
     finally:
         instance.release()
@@ -129,13 +136,13 @@ async def _until_signal(options: WorkerOptions, clock: bool, rules: Rules | None
 
 
 def _beside(
-    options: WorkerOptions, names: Names, watch: EngineWatch, ticks: bool
+    options: WorkerOptions, names: Names, watch: EngineWatch | None, ticks: bool
 ) -> Callable[[Engine], Awaitable[None]]:
     """Return what goes on beside the rounds: the clock, and the looks that metrics and probes tell of."""
 
     async def beside(engine: Engine) -> None:
         clock = Clock(options.brokers, names, token=options.control_token, interval_s=options.tick_interval_s)
-        looking = asyncio.create_task(watch.run()) if options.metrics_port else None
+        looking = asyncio.create_task(watch.run()) if watch is not None else None
         try:
             await (clock.run(engine.leads) if ticks else asyncio.Event().wait())
         finally:

@@ -40,8 +40,8 @@ class KafkaCatalogs:
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )
-        await consumer.start()
         try:
+            await consumer.start()
             consumer.assign([tp])
             if self._position is None:
                 await consumer.seek_to_beginning(tp)

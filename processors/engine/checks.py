@@ -37,6 +37,7 @@ PRIVATE_NAMES: Final[tuple[tuple[Any, str], ...]] = (
     (Fetcher, "fetched_records"),
     (Fetcher, "_update_fetch_positions"),
     (GroupCoordinator, "_do_fetch_commit_offsets"),
+    (GroupCoordinator, "_do_heartbeat"),
     (GroupCoordinator, "_maybe_leave_group"),
     (GroupCoordinator, "_send_req"),
     (GroupCoordinator, "check_errors"),

@@ -18,8 +18,8 @@ from faust.types import TP
 from mode import Service
 from mode.utils.queues import FlowControlEvent
 
-from processors.engine.errors import StartupError
-from processors.engine.kip447 import GroupMember, leave_group, stable_offsets
+from processors.engine.errors import EngineError, StartupError
+from processors.engine.kip447 import GroupMember, heartbeat, is_refusal, leave_group, stable_offsets
 from processors.engine.log_ends import log_ends
 
 log = structlog.get_logger(__name__)
@@ -96,6 +96,7 @@ class EngineThread(driver.AIOKafkaConsumerThread):
         consumer._fetcher._update_fetch_positions = partial(update_positions, consumer._fetcher)
         coordinator = consumer._coordinator
         coordinator._do_fetch_commit_offsets = partial(stable_offsets, coordinator)
+        coordinator._do_heartbeat = partial(heartbeat, coordinator)
         coordinator._maybe_leave_group = partial(leave_group, coordinator)
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -196,8 +197,14 @@ class EngineThread(driver.AIOKafkaConsumerThread):
 
     async def in_thread_check_membership(self) -> None:
         """Raise what keeps the member out of the group. aiokafka waits for someone to ask, and does nothing meanwhile."""
-        if self._consumer is not None and not self._consumer._closed:
-            self._consumer._coordinator.check_errors()
+        consumer = self._consumer
+        if consumer is not None and consumer._coordinator is not None and not consumer._closed:  # None before its start
+            consumer._coordinator.check_errors()
+
+    def coordination_has_ended(self) -> bool:
+        """Whether aiokafka has given the membership up, after an error of its own."""
+        coordinator = self._ensure_consumer()._coordinator
+        return coordinator is not None and coordinator._coordination_task.done()
 
     async def in_thread_rejoin(self) -> None:
         """Join the group anew."""
@@ -293,7 +300,7 @@ class BatchConsumer(driver.Consumer):
 
     @Service.task
     async def _watch_membership(self) -> None:
-        """Stop the worker if the group will not have it."""
+        """Stop the worker if the group will not have it. Other errors pass: asked for, they let aiokafka try again."""
         while True:
             await self.sleep(MEMBERSHIP_CHECK_S)
             if self.should_stop:
@@ -303,13 +310,14 @@ class BatchConsumer(driver.Consumer):
             except ConsumerStoppedError:
                 return
             except KafkaError as error:
-                if self.should_stop or error.retriable:
-                    log.warning("membership_trouble", error=repr(error))
-                    continue
-                raise StartupError(
-                    f"the consumer group refuses this worker: {error!r}. If it says FencedInstanceId, another worker has "
-                    "taken this one's instance name: give every worker a PLAUDIT_INSTANCE of its own."
-                ) from error
+                log.warning("membership_trouble", error=repr(error))
+                if not self.should_stop and is_refusal(error):
+                    raise StartupError(
+                        f"the consumer group refuses this worker: {error!r}. If it says FencedInstanceId, another worker "
+                        "has taken this one's instance name: give every worker a PLAUDIT_INSTANCE of its own."
+                    ) from error
+                if not self.should_stop and self._thread.coordination_has_ended():
+                    raise EngineError(f"the membership in the consumer group has failed for good: {error!r}") from error
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Run by Faust's fetcher for as long as the worker lives."""

@@ -1,6 +1,8 @@
 """What aiokafka lacks of the group protocol: offsets in a transaction are committed in the name of a group member
-(KIP-447), committed offsets are only answered once they are stable, and static members can leave."""
+(KIP-447), committed offsets are only answered once they are stable, heartbeats do not wait for a coordinator that is lost,
+and static members can leave."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -8,6 +10,7 @@ from typing import Any, ClassVar, Final
 
 import aiokafka.errors as kafka_errors
 import msgspec
+import structlog
 from aiokafka.client import CoordinationType
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer.sender import Sender, TxnOffsetCommitHandler
@@ -25,6 +28,11 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+log = structlog.get_logger(__name__)
+
+HEARTBEATS_WAITED: Final = 2
+"""Intervals after which a heartbeat without an answer is given up: half a session."""
 
 NO_LEADER_EPOCH: Final = -1
 NO_OFFSET: Final = -1
@@ -76,6 +84,22 @@ FORBIDDEN: Final = (
     kafka_errors.IncompatibleBrokerVersion,
 )
 """Errors that asking again does not mend."""
+
+
+REFUSALS: Final = (
+    *FORBIDDEN,
+    FencedInstanceIdError,
+    kafka_errors.InconsistentGroupProtocolError,
+    kafka_errors.InvalidGroupIdError,
+    kafka_errors.InvalidSessionTimeoutError,
+)
+"""Answers of a group's coordinator after which a worker will never be a member as it is."""
+
+
+def is_refusal(error: kafka_errors.KafkaError) -> bool:
+    """Whether a group will not have this worker. Anything else passes, such as the answer to a join that meets the next
+    rebalance; aiokafka knows few of them, and wraps the others in a KafkaError that only shows their names."""
+    return isinstance(error, REFUSALS) or any(one.__name__ in str(error) for one in REFUSALS)
 
 
 class TxnOffsetCommitResponseV3(Response):  # type: ignore[misc]
@@ -324,6 +348,21 @@ def _raise_for(coordinator: GroupCoordinator, code: int) -> None:
     if error is kafka_errors.NotCoordinatorForGroupError:
         coordinator.coordinator_dead()
     raise error()
+
+
+async def heartbeat(coordinator: GroupCoordinator) -> bool:
+    """Tell the coordinator that we live, and look for another one if it does not answer before the next time. Takes the
+    place of `GroupCoordinator._do_heartbeat`, which waits as long as for any answer: longer than a session."""
+    try:
+        async with asyncio.timeout(coordinator._heartbeat_interval_ms / 1000 * HEARTBEATS_WAITED):
+            return bool(await GroupCoordinator._do_heartbeat(coordinator))
+    except TimeoutError:
+        coordinator.coordinator_dead()
+    except kafka_errors.KafkaError as error:  # it would end the heartbeats for good
+        if is_refusal(error):
+            raise
+        log.warning("heartbeat_failed", error=repr(error))
+    return False
 
 
 async def leave_group(coordinator: GroupCoordinator) -> None:

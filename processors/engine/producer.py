@@ -148,6 +148,8 @@ class KafkaPort:
             task.cancel()
             await asyncio.wait([task], timeout=DISCARD_TIMEOUT_S)
         accumulator = producer._message_accumulator
+        # aiokafka forgets that those to be sent again are pending, and stumbles over it when they fail.
+        accumulator._pending_batches.update(batch for queue in accumulator._batches.values() for batch in queue)
         accumulator.fail_all(KafkaError("the producer was given up"))
         batches = [*sent, *(batch for queue in accumulator._batches.values() for batch in queue)]
         futures = [future for batch in batches for future in (batch.future, batch._drain_waiter)]

@@ -6,6 +6,7 @@ failed. Nothing here may wait for what it reports on.
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -79,10 +80,25 @@ class Watched(Protocol):
         """What is measured when it is asked for."""
 
 
-@asynccontextmanager
-async def serving(host: str, port: int, watched: Watched) -> AsyncIterator[None]:
-    """Serve for the time of the block; nothing if `port` is 0. EngineError if the port cannot be used."""
+def listen(host: str, port: int) -> socket.socket | None:
+    """Return a socket that listens there; None if `port` is 0. EngineError if it cannot: to be called first, before
+    anything is begun."""
     if not port:
+        return None
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        raise EngineError(
+            f"PLAUDIT_METRICS_PORT={port} cannot be used on {host} ({reason}); free that port, or set the variable, or "
+            "PLAUDIT_METRICS_HOST, to another"
+        ) from error
+
+
+@asynccontextmanager
+async def serving(listening: socket.socket | None, watched: Watched) -> AsyncIterator[None]:
+    """Serve for the time of the block, and close the socket; nothing without one."""
+    if listening is None:
         yield
         return
     disable_created_metrics()  # type: ignore[no-untyped-call]  # series that tell each counter's birth
@@ -93,14 +109,8 @@ async def serving(host: str, port: int, watched: Watched) -> AsyncIterator[None]
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     try:
         await runner.setup()
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-            raise EngineError(
-                f"PLAUDIT_METRICS_PORT={port} cannot be used on {host} ({reason}); free that port, or set the variable, or "
-                "PLAUDIT_METRICS_HOST, to another"
-            ) from error
+        await web.SockSite(runner, listening).start()
+        host, port = listening.getsockname()[:2]
         log.info("serving", host=host, port=port, paths=["/metrics", "/healthz", "/readyz"])
         collector = _Gauges(watched)
         REGISTRY.register(collector)
@@ -110,6 +120,7 @@ async def serving(host: str, port: int, watched: Watched) -> AsyncIterator[None]
             REGISTRY.unregister(collector)
     finally:
         await runner.cleanup()
+        listening.close()
 
 
 def build_info(process: str, instance: str, compiled: bool) -> GaugeMetricFamily:

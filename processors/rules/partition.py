@@ -7,6 +7,7 @@ import msgspec
 
 from processors.rules import boosts
 from processors.rules.catalogs import CatalogStore
+from processors.rules.control import CONTROL_HEADER, carries_token
 from processors.rules.decode import decode, is_control, loose_fields
 from processors.rules.effects import Effects, MakeEffects, shown_instant
 from processors.rules.errors import RejectedError
@@ -27,9 +28,6 @@ from schemas.instants import EARLIEST_MS, LATEST_MS, to_ms
 from schemas.records import CatalogSwitch, ControlRecord, LogRecord, MetricEvent, Tick
 from schemas.state import PartitionState, UserState
 from schemas.topics import MAX_RECORD_BYTES, tenant_of, user_key
-
-CONTROL_HEADER: Final = "plaudit-control"
-"""Header of control records that holds the control token, where one is configured (X7)."""
 
 MARKER_KEY: Final = b"\0partition"
 """Changelog key of what the partition remembers besides its users, the offset marker among it (PartitionState)."""
@@ -127,16 +125,16 @@ class Partition:
             done = True
         except (CatalogMissingError, MemoryError):
             raise
-        except Exception as error:
+        except Exception as failure:  # a name of its own: compiled code gives a name one type
             if is_control(record.value):
-                error.add_note(f"in the control record at offset {record.offset} of partition {record.partition}")
+                failure.add_note(f"in the control record at offset {record.offset} of partition {record.partition}")
                 raise
-            self._report(error, record)
+            self._report(failure, record)
             del out[begin:]
             if not self._careful:
                 self._redo_round()
                 return self.process(record, out, limit)
-            self._refuse(record, internal_error(error), out)  # no part of a user's: nothing is touched yet
+            self._refuse(record, internal_error(failure), out)  # no part of a user's: nothing is touched yet
             done = True
         if done:
             self._round.append(record)
@@ -220,7 +218,7 @@ class Partition:
 
     def _check_control(self, record: LogRecord, control: ControlRecord) -> None:
         token = self._settings.control_token
-        if token is not None and (CONTROL_HEADER, token.encode()) not in record.headers:
+        if token is not None and not carries_token(record.headers, token.encode()):
             raise RejectedError(
                 "forged_time", f"control records need the header {CONTROL_HEADER} with the configured token"
             )

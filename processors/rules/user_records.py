@@ -20,7 +20,7 @@ from processors.rules.store import UserStore
 from processors.rules.switching import move_user
 from processors.rules.tallies import Filling
 from processors.rules.unset import UNSET
-from processors.rules.user import User, check_user
+from processors.rules.user import User, check_form, check_user
 from schemas.emission import Emission
 from schemas.instants import EARLIEST_MS, LATEST_MS, to_ms
 from schemas.outcome import Issue, OutcomeRecord
@@ -173,7 +173,9 @@ class UserRecords:
         if isinstance(decoded, MetricEvent):
             checked = apply.check_event(decoded, user, plan, at)
         elif isinstance(decoded, Identify):
-            check_user(apply.given_user(decoded.user), user.state if user else None, plan, at)
+            given = apply.given_user(decoded.user)
+            check_form(given)
+            check_user(given, user.state if user else None, plan, at)
         elif isinstance(decoded, CompleteAchievement):
             calls.check_completion(decoded, user, plan, at)
         elif not isinstance(decoded, Erase):

@@ -36,7 +36,14 @@ from projections.sink.settings import (
     REVOKE_WAIT_S,
     SinkSettings,
 )
-from projections.sink.source import announced_batches, build_rows, group_consumer, read_again, start_until_it_works
+from projections.sink.source import (
+    announced_batches,
+    build_rows,
+    group_consumer,
+    log_bounds,
+    read_again,
+    start_until_it_works,
+)
 from projections.sink.store import Place, Store
 from projections.tables import TABLES
 
@@ -319,10 +326,9 @@ class SinkLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         REPEATED.inc()
 
     async def _seek(self, places: list[TopicPartition], progress: Mapping[Place, int], generation: int) -> None:
-        begins = await self._consumer.beginning_offsets(places) if places else {}
-        ends = await self._consumer.end_offsets(places) if places else {}
-        for place in places:
-            following = progress.get((place.topic, place.partition), 0)
+        done = {place: progress.get((place.topic, place.partition), 0) for place in places}
+        begins, ends = await log_bounds(self._consumer, places, done)
+        for place, following in done.items():
             if following > ends[place]:
                 raise TopicChangedError(
                     f"{place.topic}-{place.partition} ends at offset {ends[place]}, but ClickHouse has rows up to "

@@ -3,9 +3,10 @@
 import asyncio
 import gc
 from collections.abc import Sequence
+from socket import socket
 from typing import Final
 
-from processors.engine.serving import serving
+from processors.engine.serving import listen, serving
 from processors.engine.signals import stop_on_signals
 from projections.sink.loop import SinkLoop
 from projections.sink.settings import STOP_WAIT_S, SinkSettings, check_topics, group_name
@@ -28,20 +29,17 @@ async def run_sink(
     until_caught_up: bool = False,
     instance: str | None = None,
     epoch: int = 0,
-    metrics_host: str = LOOPBACK,
-    metrics_port: int = 0,
+    listening: socket | None = None,
 ) -> int:
     """Project the derived topics into a migrated database until `stop` is set; returns the number of records written.
 
     Kafka and ClickHouse may be away, also at the start: it waits. On `stop` the batch in hand is finished, within
     STOP_WAIT_S, after which it is left to the next start. `topics` are logical names, all projected ones by default;
     `until_caught_up` ends when all committed records are written; `instance` is the static member id of this sink,
-    unique among those that run; `epoch` the incarnation of the topics; metrics and probes are served at `metrics_port`,
-    unless it is 0.
+    unique among those that run; `epoch` the incarnation of the topics; metrics and probes are served on `listening`.
 
     Raises:
         ValueError: an unknown topic.
-        EngineError: the port cannot be used.
         TopicChangedError: a topic does not fit what was projected from it.
     """
     chosen = check_topics(tuple(topics) if topics is not None else None)
@@ -50,8 +48,8 @@ async def run_sink(
     )
     loop = SinkLoop(settings, stop, until_caught_up=until_caught_up)
     watch = SinkWatch(loop, instance or "")
-    async with serving(metrics_host, metrics_port, watch):
-        looking = asyncio.create_task(watch.run()) if metrics_port else None
+    async with serving(listening, watch):
+        looking = asyncio.create_task(watch.run()) if listening else None
         try:
             await _run(loop, stop)
         finally:
@@ -94,6 +92,8 @@ def run_sink_process(
     """Run a sink as the whole of this process; SIGTERM and SIGINT stop it in order, within the grace period (see
     signals.stop_on_signals). Returns the records written."""
 
+    listening = listen(metrics_host, metrics_port)
+
     async def run() -> int:
         stop = asyncio.Event()
         stop_on_signals(stop, grace_s)
@@ -107,8 +107,7 @@ def run_sink_process(
             until_caught_up=until_caught_up,
             instance=instance,
             epoch=epoch,
-            metrics_host=metrics_host,
-            metrics_port=metrics_port,
+            listening=listening,
         )
 
     gc.freeze()

@@ -1,7 +1,8 @@
 """What the sink does with Kafka: its group consumer, the batches announced there, and reading one batch again."""
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Collection, Iterable, Mapping
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -28,6 +29,7 @@ from projections.sink.store import Place
 log = structlog.get_logger(__name__)
 
 _REREAD_TIMEOUT_S = 60.0
+_ENDS_PATIENCE_S = 3.0
 _REREAD_POLL_MS = 500
 
 
@@ -74,7 +76,7 @@ async def announced_batches(settings: SinkSettings) -> dict[Place, Batch]:
             await admin.start()
             offsets = await admin.list_consumer_group_offsets(settings.group)
             break
-        except (KafkaError, AttributeError) as error:  # AttributeError: how the client fails on a partition's error
+        except (KafkaError, TimeoutError, AttributeError) as error:  # the last: how it fails on a partition's error
             retried(KAFKA)
             log.warning("kafka_retry", what="group offsets", error=str(error)[:300], wait_s=round(wait_s, 1))
         finally:
@@ -90,7 +92,7 @@ async def announced_batches(settings: SinkSettings) -> dict[Place, Batch]:
 
 
 async def read_again(settings: SinkSettings, batch: Batch) -> Rows:
-    """Return the rows of a batch from its records, the same as when it was cut.
+    """Return the rows of a batch from its records, the same as when it was cut; waits for brokers that are away.
 
     Raises:
         TopicChangedError: the topic does not hold them any more.
@@ -104,15 +106,52 @@ async def read_again(settings: SinkSettings, batch: Batch) -> Rows:
     )
     await start_until_it_works(consumer)
     try:
-        records = await asyncio.wait_for(_read_spans(consumer, batch), _REREAD_TIMEOUT_S)
-    except TimeoutError as error:
-        raise TopicChangedError(
-            f"the records {batch.text} of {batch.topic}, whose insert was begun, could not be read again within "
-            f"{_REREAD_TIMEOUT_S:.0f} s. If the topic was made anew, rebuild the database or raise the epoch."
-        ) from error
+        return build_rows(settings, await _read_patiently(consumer, batch))
     finally:
         await consumer.stop()
-    return build_rows(settings, records)
+
+
+async def _read_patiently(consumer: AIOKafkaConsumer, batch: Batch) -> list[ConsumerRecord]:
+    while True:
+        try:
+            return await asyncio.wait_for(_read_spans(consumer, batch), _REREAD_TIMEOUT_S)
+        except TimeoutError:
+            if await _is_gone(consumer, batch):
+                raise TopicChangedError(
+                    f"{batch.topic} does not hold the records {batch.text} any more, whose insert was begun. If the topic "
+                    "was made anew, rebuild the database or raise the epoch."
+                ) from None
+            retried(KAFKA)
+            log.warning("kafka_retry", what="records of a batch", batch=batch.text, waited_s=_REREAD_TIMEOUT_S)
+
+
+async def _is_gone(consumer: AIOKafkaConsumer, batch: Batch) -> bool:
+    """Whether the topic has lost a part of the batch; False too if the brokers do not tell."""
+    spans = {TopicPartition(batch.topic, span.partition): span for span in batch.spans}
+    try:
+        begins, ends = await log_bounds(consumer, spans, {place: span.last + 1 for place, span in spans.items()})
+    except KafkaError:
+        return False
+    return any(span.first < begins[place] or span.last >= ends[place] for place, span in spans.items())
+
+
+async def log_bounds(
+    consumer: AIOKafkaConsumer, places: Collection[TopicPartition], least: Mapping[TopicPartition, int]
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """Return where the logs begin and end.
+
+    Ends below `least`, up to where they have been seen, are asked for again for a while: a broker that has just woken up
+    does not know yet that another one leads the partition, and that the log has grown.
+    """
+    if not places:
+        return {}, {}
+    deadline = time.monotonic() + _ENDS_PATIENCE_S
+    while True:
+        begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        if all(ends[place] >= least.get(place, 0) for place in places) or time.monotonic() > deadline:
+            return begins, ends
+        log.warning("log_ends_too_early", places=len(places))
+        await asyncio.sleep(RETRY_MIN_S)
 
 
 async def _read_spans(consumer: AIOKafkaConsumer, batch: Batch) -> list[ConsumerRecord]:

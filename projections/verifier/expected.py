@@ -4,16 +4,34 @@ Values are compared in the form in which ClickHouse is asked for them: instants 
 1970, exact decimals as text, maps and arrays as JSON has them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import date
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from processors.rules.decode import loose_fields
+from processors.rules.errors import RejectedError
 from processors.rules.zones import find_zone
+from projections.verifier.layouts import (
+    ACHIEVEMENT_COMPLETIONS,
+    BASE_TABLES,
+    ERASURES,
+    LEVEL_CHANGES,
+    METRIC_EVENTS,
+    POINTS_AWARDS,
+    REJECTED,
+    STREAK_EVENTS,
+    STREAK_FREEZES,
+    STREAK_PERIODS_LOG,
+    STREAK_STATE_LOG,
+    USERS_LOG,
+    Layout,
+)
 from schemas.instants import DAY_MS, from_date, parse_instant
+from schemas.topics import ERASED, LEDGER, TOPIC_OF_TYPE, user_key
 from schemas.topics import REJECTED as TOPIC_REJECTED
-from schemas.topics import TOPIC_OF_TYPE
 
 EARLIEST_DAY: Final = from_date(date(1900, 1, 1))
 LATEST_DAY: Final = from_date(date(2299, 12, 31))
@@ -27,34 +45,6 @@ SHOWN_CHARACTERS: Final = 64 * 1024
 
 UNDECODABLE: Final = "undecodable_derived"
 """Reason of a row of `rejected` about a record of a derived topic that is no derived event."""
-
-_FORM_OF_KIND: Final = {
-    "plain": "{}",
-    "instant": "toUnixTimestamp64Milli({})",
-    "day": "toInt32({})",
-    "exact": "toString({})",
-}
-"""How a column is asked for."""
-
-
-class Column(NamedTuple):
-    """A column of a table or view: name, and `plain`, `instant`, `day` or `exact`."""
-
-    name: str
-    kind: str = "plain"
-
-    @property
-    def sql(self) -> str:
-        """The expression that asks for it in its compared form."""
-        return _FORM_OF_KIND[self.kind].format(self.name)
-
-
-class Layout(NamedTuple):
-    """A table or view: its columns, of which the first `key` tell its rows apart."""
-
-    name: str
-    columns: tuple[Column, ...]
-    key: int
 
 
 class Row(NamedTuple):
@@ -70,84 +60,31 @@ class Row(NamedTuple):
         return self.values[: self.layout.key]
 
 
-def _columns(text: str) -> tuple[Column, ...]:
-    return tuple(Column(*word.split(":")) for word in text.split())
+class Erasure(NamedTuple):
+    """A marker `user.erased`: what the topic holds of the user before it no longer counts (X30).
 
+    Attributes:
+        at: append time, epoch ms. row: what it makes itself, if anything.
+    """
 
-USERS_LOG: Final = Layout(
-    "users_log",
-    _columns("tenant user_id name email tz attributes control created_at:instant updated_at:instant"),
-    2,
-)
-METRIC_EVENTS: Final = Layout(
-    "metric_events",
-    _columns(
-        "tenant user_id metric_key effective_at:instant event_id value:exact total_after:exact attributes "
-        "local_date:day idempotency_key"
-    ),
-    5,
-)
-POINTS_AWARDS: Final = Layout(
-    "points_awards",
-    _columns(
-        "tenant user_id system_key date:instant award_id trigger_id trigger_type awarded total_after count base boosts "
-        "local_date:day cause_type cause_id"
-    ),
-    5,
-)
-LEVEL_CHANGES: Final = Layout(
-    "level_changes",
-    _columns("tenant user_id system_key at:instant change_id previous_level_key level_key total_after"),
-    5,
-)
-ACHIEVEMENT_COMPLETIONS: Final = Layout(
-    "achievement_completions",
-    _columns(
-        "tenant user_id achievement_id achieved_at:instant local_date:day backdated achievement_name trigger completion_id"
-    ),
-    3,
-)
-STREAK_STATE_LOG: Final = Layout(
-    "streak_state_log",
-    _columns(
-        "tenant user_id frequency length started:day extended_at:instant period_start:day period_end:day period_met "
-        "longest longest_at:instant"
-    ),
-    3,
-)
-STREAK_PERIODS_LOG: Final = Layout(
-    "streak_periods_log",
-    _columns(
-        "tenant user_id frequency period_start:day period_end:day length outcome used_freeze used_pause day_off bridged "
-        "reset_at:instant repaired"
-    ),
-    4,
-)
-STREAK_FREEZES: Final = Layout(
-    "streak_freezes", _columns("tenant user_id at:instant change_id delta reason balance"), 4
-)
-STREAK_EVENTS: Final = Layout(
-    "streak_events", _columns("tenant user_id at:instant event_id kind frequency length cause reason"), 4
-)
-REJECTED: Final = Layout(
-    "rejected",
-    _columns("tenant reason at:instant origin_topic origin_partition origin_offset key value truncated"),
-    6,
-)
-"""`message` is for people; of undecodable records it is the sink's own."""
+    tenant: str
+    user_id: str
+    logical: str
+    at: int
+    row: Row | None
 
-BASE_TABLES: Final = (
-    USERS_LOG,
-    METRIC_EVENTS,
-    POINTS_AWARDS,
-    LEVEL_CHANGES,
-    ACHIEVEMENT_COMPLETIONS,
-    STREAK_STATE_LOG,
-    STREAK_PERIODS_LOG,
-    STREAK_FREEZES,
-    STREAK_EVENTS,
-    REJECTED,
-)
+    @property
+    def user(self) -> tuple[str, str]:
+        """Tenant and user id."""
+        return self.tenant, self.user_id
+
+    def covers(self, layout: Layout, values: Sequence[Any]) -> bool:
+        """Whether a row is of the erased user: it names the user, or a refused record has the user's key."""
+        if layout is REJECTED:
+            key = user_key(self.tenant, self.user_id).decode("utf-8", "replace")
+            return self.logical == TOPIC_REJECTED and ((values[0], values[6]) == self.user or values[7] == key)
+        return layout is not ERASURES and (values[0], values[1]) == self.user
+
 
 Event = dict[str, Any]
 """An envelope (E2) as JSON has it; numbers with a point as their text."""
@@ -225,8 +162,8 @@ def _completions(event: Event) -> tuple[Any, ...]:
     zone = find_zone(None if backdated else data["user"]["tz"])
     day = at // DAY_MS if zone is None else zone.day(at)
     return (
-        *_user(event), achievement["id"], at, _clamped_day(day), backdated, achievement["name"], achievement["trigger"],
-        "" if backdated else data["completionId"],
+        *_user(event), achievement["id"], "backdated" if backdated else "completed", at, _clamped_day(day), backdated,
+        achievement["name"], achievement["trigger"], "" if backdated else data["completionId"],
     )  # fmt: skip
 
 
@@ -270,13 +207,22 @@ def _text(content: Any) -> str:
 
 
 def _rejected(record: Event) -> tuple[Any, ...]:
-    """The tenant is what the key of the refused record names (X1)."""
-    key, origin = record["key"], record["origin"]
-    tenant, separator, _ = key.partition("\0") if isinstance(key, str) else ("", "", "")
+    """Tenant and user are those that the refused record names; if it cannot be read, those of its key (X1)."""
+    key, origin, value = record["key"], record["origin"], record["value"]
+    tenant, user_id = _user_of_key(key) if isinstance(key, str) else ("", "")
+    if isinstance(value, str):
+        with suppress(RejectedError):
+            named = loose_fields(value.encode("utf-8", "replace"))
+            tenant, user_id = named.tenant, named.user_id
     return (
-        tenant if separator else "", record["reason"], _ms(origin["timestamp"]), origin["topic"], origin["partition"],
-        origin["offset"], _text(key), _text(record["value"]), record.get("truncated") is True,
+        tenant, record["reason"], _ms(origin["timestamp"]), origin["topic"], origin["partition"], origin["offset"],
+        user_id, _text(key), _text(value), record.get("truncated") is True,
     )  # fmt: skip
+
+
+def _user_of_key(key: str) -> tuple[str, str]:
+    tenant, separator, user_id = key.partition("\0")
+    return (tenant, user_id) if separator else ("", key)
 
 
 _ROW_OF_TYPE: Final[dict[str, tuple[Layout, Callable[[Event], tuple[Any, ...]]]]] = {
@@ -301,20 +247,33 @@ _ID_COLUMN: Final = {"metric_events": 4, "points_awards": 4}
 _decode: Final = msgspec.json.Decoder(float_hook=str).decode
 
 
-def expected_row(
-    topic: str, partition: int, offset: int, timestamp_ms: int, type_name: str, value: bytes | None, *, refusals: bool
-) -> Row | None:
-    """Return the row that a record of a derived topic makes, None for types that no table takes.
+class Source(NamedTuple):
+    """A record of a derived topic: `logical` is the topic's name without prefix, `kind` the header `type`; empty: the value
+    tells."""
 
-    `type_name` is the header `type`; empty: the value tells. `refusals`: the topic is that of refused records.
-    """
+    topic: str
+    logical: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    kind: str
+    key: bytes | None
+    value: bytes | None
+
+
+def expected_row(source: Source) -> Row | Erasure | None:
+    """Return the row that a record makes, or the erasure that it tells of; None for types that no table takes."""
     try:
-        event: Event = _decode(value or b"")
-        if refusals:
+        event: Event = _decode(source.value or b"")
+        if source.kind == ERASED:
+            return _erasure(event)
+        if source.logical == TOPIC_REJECTED:
             origin = event["origin"]
-            place = f"{origin['topic']}-{origin['partition']}-{origin['offset']}"
-            return Row(REJECTED, _rejected(event), place)
-        found = _ROW_OF_TYPE.get(type_name or event["type"])
+            return Row(REJECTED, _rejected(event), f"{origin['topic']}-{origin['partition']}-{origin['offset']}")
+        kind = source.kind or event["type"]
+        if kind == ERASED:
+            return _erasure(event)
+        found = _ROW_OF_TYPE.get(kind)
         if found is None:
             return None
         layout, build = found
@@ -322,23 +281,33 @@ def expected_row(
         column = _ID_COLUMN.get(layout.name)
         return Row(layout, values, event["id"] if column is None else values[column])
     except (msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError):
-        return _undecodable(topic, partition, offset, timestamp_ms, value)
+        return _undecodable(source)
 
 
-def _undecodable(topic: str, partition: int, offset: int, timestamp_ms: int, value: bytes | None) -> Row:
+def _erasure(event: Event) -> Erasure:
+    """One of the markers, that of the ledger, is a row itself."""
+    logical = event["data"]["topic"]
+    values = (*_user(event), _ms(event["occurredAt"]), event.get("causationId", ""))
+    row = Row(ERASURES, values, event["id"]) if logical == LEDGER else None
+    return Erasure(*_user(event), logical, clamped_ms(parse_instant(event["emittedAt"])), row)
+
+
+def _undecodable(source: Source) -> Row:
     """A record that is no derived event is a row of `rejected`, so that nothing vanishes unseen."""
-    text = (value or b"").decode("utf-8", "replace")
+    key, text = ((one or b"").decode("utf-8", "replace") for one in (source.key, source.value))
+    tenant, user_id = _user_of_key(key)
     values = (
-        "", UNDECODABLE, clamped_ms(timestamp_ms), topic, partition, offset, "", text[:SHOWN_CHARACTERS],
-        len(text) > SHOWN_CHARACTERS,
+        tenant, UNDECODABLE, clamped_ms(source.timestamp_ms), source.topic, source.partition, source.offset, user_id,
+        key, text[:SHOWN_CHARACTERS], len(text) > SHOWN_CHARACTERS,
     )  # fmt: skip
-    return Row(REJECTED, values, f"{topic}-{partition}-{offset}")
+    return Row(REJECTED, values, f"{source.topic}-{source.partition}-{source.offset}")
 
 
 def tables_of(logical: str) -> tuple[Layout, ...]:
     """Return the base tables that a topic (logical name) feeds; that of refused records is among them always."""
     fed = {layout.name for kind, (layout, _) in _ROW_OF_TYPE.items() if TOPIC_OF_TYPE[kind] == logical}
-    return tuple(layout for layout in BASE_TABLES if layout.name in fed or layout is REJECTED)
+    fed |= {REJECTED.name} | ({ERASURES.name} if logical == LEDGER else set())
+    return tuple(layout for layout in BASE_TABLES if layout.name in fed)
 
 
 PROJECTED_TOPICS: Final = (*dict.fromkeys(TOPIC_OF_TYPE[kind] for kind in _ROW_OF_TYPE), TOPIC_REJECTED)

@@ -11,13 +11,14 @@ from aiokafka import TopicPartition
 from processors.rules.catalogs import CatalogStore
 from processors.rules.settings import FoldSettings
 from projections.errors import VerificationError
-from projections.verifier.expected import PROJECTED_TOPICS, Row
+from projections.verifier.database import Database
+from projections.verifier.expected import PROJECTED_TOPICS, Erasure, Row
 from projections.verifier.logs import OFFSETS_POLL_S, OFFSETS_S, Logs, Reader
 from projections.verifier.refold import Refold
 from projections.verifier.report import Difference, Report
 from projections.verifier.states import Stored, check_marker, compare_states, read_changelog
-from projections.verifier.tables import Database, TopicRows
-from projections.verifier.topics import TopicCheck
+from projections.verifier.tables import Refusals, TopicRows
+from projections.verifier.topics import OnRow, TopicCheck
 from projections.verifier.views import ViewCheck, ViewRows
 from schemas.records import LogRecord
 from schemas.topics import DERIVED, EVENTS, OUTCOMES, REJECTED, full_name, progress_group, state_changelog
@@ -81,6 +82,7 @@ class PartitionCheck:
         database: Database | None,
         catalogs: CatalogStore,
         report: Report,
+        refusals: Refusals,
         on_record: Callable[[int], None],
     ) -> None:
         """`on_record` hears how many records were folded since its last call."""
@@ -89,6 +91,7 @@ class PartitionCheck:
         self._logs = logs
         self._database = database
         self._report = report
+        self._refusals = refusals
         self._on_record = on_record
         self._refold = Refold(number, plan.settings, catalogs)
         self._views = ViewRows(plan.since)
@@ -187,7 +190,9 @@ class PartitionCheck:
                 claim = f"all rows below offset {progress}"
                 end = f"the topic ends at {now.ends[logical]}"
                 self._report.add(Difference("wrong", "sink_progress", topic, self._number, None, "", end, claim))
-            rows = self._rows[logical] = TopicRows(self._database, self._report, topic, logical, self._number, progress)
+            rows = self._rows[logical] = TopicRows(
+                self._database, self._report, self._refusals, topic, logical, self._number, progress
+            )
         return TopicCheck(
             self._report,
             logical,
@@ -200,13 +205,18 @@ class PartitionCheck:
             on_row=self._row_taker(logical),
         )
 
-    def _row_taker(self, logical: str) -> Callable[[Row, int | None, int | None], None]:
+    def _row_taker(self, logical: str) -> OnRow:
         progress = self._now.progress.get(logical, 0)
-        take = self._views.take
+        views = self._views
 
-        def taker(row: Row, offset: int | None, at: int | None) -> None:
-            if offset is None or offset < progress:
-                take(row, at)
+        def taker(row: Row | Erasure, offset: int | None, at: int | None) -> None:
+            if isinstance(row, Row):
+                if offset is None or offset < progress:
+                    views.take(row, at)
+            elif offset is None or offset < progress:
+                views.erase(row, at)
+            else:
+                views.moving.add(row.user)
 
         return taker
 
@@ -256,7 +266,7 @@ class PartitionCheck:
         if first:
             for check in self._checks.values():
                 await check.drain(derived)
-        return any(check.matching.unexplained for check in self._checks.values())
+        return any(check.unexplained for check in self._checks.values())
 
     def _compare_states(self) -> None:
         """Compare the state once, at the offset of the changelog's marker."""

@@ -1,82 +1,50 @@
 """The rows of one partition of the derived topics against the rows of the base tables."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-import msgspec
-from clickhouse_connect.driver.client import Client
-
-from projections.verifier.expected import BASE_TABLES, REJECTED, Column, Layout, Row, tables_of
+from projections.verifier.database import OFFSET_BITS, Database
+from projections.verifier.expected import Erasure, Row, tables_of
+from projections.verifier.layouts import BASE_TABLES, REJECTED, Layout, sql_of
 from projections.verifier.report import Difference, Report, short
+from schemas.topics import REJECTED as TOPIC_REJECTED
 
 WINDOW_ROWS: Final = 50_000
 """Expected rows of a topic after which the tables are asked for theirs."""
 
-OFFSET_BITS: Final = 48
-"""`ver` is epoch * 2^48 + offset + 1, as the columns say."""
-
-PROGRESS_TABLE: Final = "sink_progress"
-
-_QUERY: Final[dict[str, Any]] = {
-    "output_format_json_quote_64bit_integers": 0,
-    "output_format_json_named_tuples_as_objects": 0,
-    "max_bytes_before_external_sort": 1_000_000_000,
-}
-
-_decode_line: Final = msgspec.json.Decoder(list[Any]).decode
+ERASED_AT_ONCE: Final = 200
+"""Erased users that one query asks for."""
 
 
-class Database:
-    """Queries of one database."""
+class Missing(NamedTuple):
+    """A row that is not there: offset of its record, and what it should be."""
 
-    def __init__(self, client: Client, name: str, epoch: int = 0) -> None:
-        """`epoch` is the incarnation of the topics whose rows are looked at."""
-        self._client = client
-        self.name = name
-        self.epoch = epoch
-
-    def rows(self, query: str, **parameters: Any) -> Iterator[list[Any]]:
-        """Yield the rows of a query as they come; tables are named without a database."""
-        settings = {**_QUERY, "database": self.name}
-        stream: Any = self._client.raw_stream(query, parameters=parameters, settings=settings, fmt="JSONCompactEachRow")
-        try:
-            rest = b""
-            for chunk in iter(lambda: stream.read(1 << 20), b""):
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    if line:
-                        yield _decode_line(line)
-            if rest.strip():
-                yield _decode_line(rest)
-        finally:
-            stream.close()
-
-    def progress(self) -> dict[tuple[str, int], int]:
-        """Return the offset below which the sink says that all rows are in all tables, by topic and partition."""
-        query = (
-            f"SELECT topic, partition, max(last_offset) + 1 FROM {PROGRESS_TABLE} "
-            "WHERE epoch = {epoch:UInt16} AND state = 'done' GROUP BY topic, partition"
-        )
-        return {(topic, part): following for topic, part, following in self.rows(query, epoch=self.epoch)}
-
-    def window(self, layout: Layout, topic: str, partition: int, begin: int, end: int) -> Iterator[list[Any]]:
-        """Yield src_off, ver and the columns of all rows, merged or not, that stem from these offsets, in their order."""
-        query = (
-            f"SELECT src_off, ver, {sql_of(layout.columns)} FROM {layout.name} "
-            "WHERE src_topic = {topic:String} AND src_part = {partition:UInt32} AND src_off >= {begin:UInt64} "
-            f"AND src_off < {{end:UInt64}} AND bitShiftRight(ver, {OFFSET_BITS}) = {{epoch:UInt64}} ORDER BY src_off, ver"
-        )
-        return self.rows(query, topic=topic, partition=partition, begin=begin, end=end, epoch=self.epoch)
-
-
-def sql_of(columns: tuple[Column, ...]) -> str:
-    """Return the expressions that ask for columns in their compared form."""
-    return ", ".join(column.sql for column in columns)
-
-
-class _Missing(NamedTuple):
     offset: int
     row: Row
+
+
+class Refusals:
+    """Refused records of all partitions: an erasure takes those of the user away wherever they stand (X30)."""
+
+    def __init__(self) -> None:
+        """Nothing is missing yet."""
+        self._erasures: list[Erasure] = []
+        self._missing: list[tuple[Missing, Difference]] = []
+
+    def erased(self, erasure: Erasure) -> None:
+        """Note an erasure."""
+        self._erasures.append(erasure)
+
+    def missing(self, missing: Missing, difference: Difference) -> None:
+        """Note a row that is lost, unless an erasure explains it."""
+        self._missing.append((missing, difference))
+
+    def conclude(self, report: Report) -> None:
+        """All partitions are compared: report what no erasure explains."""
+        for (_, row), difference in self._missing:
+            at = row.values[2]
+            if not any(one.at >= at and one.covers(row.layout, row.values) for one in self._erasures):
+                report.add(difference)
 
 
 class TopicRows:
@@ -87,11 +55,21 @@ class TopicRows:
     """
 
     def __init__(
-        self, database: Database, report: Report, topic: str, logical: str, partition: int, progress: int
+        self,
+        database: Database,
+        report: Report,
+        refusals: Refusals,
+        topic: str,
+        logical: str,
+        partition: int,
+        progress: int,
     ) -> None:
-        """`topic` is the full name, `progress` the offset below which the sink claims that all rows are there."""
+        """`topic` is the full name, `progress` the offset below which the sink claims that all rows are there; what is
+        missing of refused records goes to `refusals`."""
         self._database = database
         self._report = report
+        self._refusals = refusals
+        self._erasures: dict[tuple[str, str], tuple[int, Erasure]] = {}
         self._topic = topic
         self._layouts = tables_of(logical)
         self._partition = partition
@@ -99,7 +77,7 @@ class TopicRows:
         self._begin = 0
         self._expected: dict[str, dict[int, Row]] = {}
         self._count = 0
-        self.missing: dict[tuple[str, tuple[Any, ...]], _Missing] = {}
+        self.missing: dict[tuple[str, tuple[Any, ...]], Missing] = {}
 
     def begin_at(self, offset: int) -> None:
         """What lies before this offset is not compared."""
@@ -112,6 +90,21 @@ class TopicRows:
             self._count += 1
         if self._count >= WINDOW_ROWS:
             self.compare(offset + 1)
+
+    def erase(self, offset: int, erasure: Erasure) -> None:
+        """Take a marker at an offset: what the topic has made of the user before it need not, or must not, be there."""
+        self._erasures[erasure.user] = offset, erasure
+        for rows in self._expected.values():
+            for other in [other for other, row in rows.items() if erasure.covers(row.layout, row.values)]:
+                del rows[other]
+        covered = [place for place, one in self.missing.items() if erasure.covers(one.row.layout, one.row.values)]
+        for place in covered:
+            del self.missing[place]
+        if erasure.logical == TOPIC_REJECTED:
+            self._refusals.erased(erasure)
+
+    def _erased_later(self, layout: Layout, values: list[Any], offset: int) -> bool:
+        return any(offset < marker and one.covers(layout, values) for marker, one in self._erasures.values())
 
     def compare(self, end: int) -> None:
         """Compare everything below an offset."""
@@ -132,7 +125,8 @@ class TopicRows:
             present[offset] = values
             found = expected.get(offset)
             if found is None:
-                self._differ("wrong", layout, offset, shown_key(layout, values), found=_shown(layout, values))
+                if not self._erased_later(layout, values, offset):
+                    self._differ("wrong", layout, offset, shown_key(layout, values), found=_shown(layout, values))
                 continue
             counts.waiting -= offset >= self._progress
             self._check_row(layout, offset, ver, values, found)
@@ -141,13 +135,13 @@ class TopicRows:
             if offset in present:
                 self.missing.pop(place, None)
             elif offset < self._progress:
-                self.missing[place] = _Missing(offset, row)
+                self.missing[place] = Missing(offset, row)
 
     def _check_row(self, layout: Layout, offset: int, ver: int, values: list[Any], row: Row) -> None:
         right = (self._database.epoch << OFFSET_BITS) + offset + 1
-        if list(row.values) != values:
-            expected, found = differing(layout, row.values, values)
-            self._differ("wrong", layout, offset, row.id, user_of(row), expected, found)
+        texts = None if list(row.values) == values else differing(layout, row.values, values)
+        if texts is not None:
+            self._differ("wrong", layout, offset, row.id, user_of(row), *texts)
         elif ver != right:
             self._differ("wrong", layout, offset, row.id, user_of(row), f"ver: {right}", f"ver: {ver}")
 
@@ -161,20 +155,50 @@ class TopicRows:
     def _differ(
         self, kind: Any, layout: Layout, offset: int, id: str, user: str = "", expected: str = "", found: str = ""
     ) -> None:
-        self._report.add(
-            Difference(kind, layout.name, id, self._partition, offset, user, short(expected), short(found), self._topic)
-        )
+        self._report.add(self._difference(kind, layout, offset, id, user, expected, found))
+
+    def _difference(
+        self, kind: Any, layout: Layout, offset: int, id: str, user: str = "", expected: str = "", found: str = ""
+    ) -> Difference:
+        texts = short(expected), short(found)
+        return Difference(kind, layout.name, id, self._partition, offset, user, *texts, self._topic)
 
     def conclude(self, excused: Mapping[int, object]) -> None:
         """Everything is compared: what is missing is lost, but for records that stand in the topic twice (`excused`, by
         offset), the second of which the sink drops, and for rows that merges have replaced by later ones meanwhile."""
         missing = [one for one in self.missing.values() if one.offset not in excused]
         replaced = self._replaced(missing) if missing else set()
-        for offset, row in missing:
-            if (row.layout.name, row.key) not in replaced:
-                self._differ("lost", row.layout, offset, row.id, user_of(row), _shown(row.layout, row.values))
+        for one in missing:
+            row = one.row
+            if (row.layout.name, row.key) in replaced:
+                continue
+            expected = _shown(row.layout, row.values)
+            difference = self._difference("lost", row.layout, one.offset, row.id, user_of(row), expected)
+            if row.layout is REJECTED:
+                self._refusals.missing(one, difference)
+            else:
+                self._report.add(difference)
+        if self._erasures:
+            self._check_erased()
 
-    def _replaced(self, missing: list[_Missing]) -> set[tuple[str, tuple[Any, ...]]]:
+    def _check_erased(self) -> None:
+        """Report rows that an erasure should have taken away, and that the sink claims to have."""
+        users = [[*user] for user, (marker, _) in self._erasures.items() if marker < self._progress]
+        for layout in self._layouts:
+            for begin in range(0, len(users), ERASED_AT_ONCE):
+                query = (
+                    f"SELECT src_off, {sql_of(layout.columns)} FROM {layout.name} "
+                    "WHERE src_topic = {topic:String} AND src_part = {partition:UInt32} "
+                    "AND has({users:Array(Array(String))}, [CAST(tenant, 'String'), user_id])"
+                )
+                chosen = users[begin : begin + ERASED_AT_ONCE]
+                rows = self._database.rows(query, topic=self._topic, partition=self._partition, users=chosen)
+                for offset, *values in rows:
+                    if self._erased_later(layout, values, offset):
+                        id, found = shown_key(layout, values), _shown(layout, values)
+                        self._differ("wrong", layout, offset, id, expected="erased", found=found)
+
+    def _replaced(self, missing: list[Missing]) -> set[tuple[str, tuple[Any, ...]]]:
         """Return table and key of those rows that have later ones, from records behind the end that is looked at."""
         found: set[tuple[str, tuple[Any, ...]]] = set()
         for layout in {one.row.layout.name: one.row.layout for one in missing}.values():
@@ -190,7 +214,7 @@ class TopicRows:
 def user_of(row: Row) -> str:
     """Return the user of a row, with the tenant if there is one."""
     if row.layout is REJECTED:
-        return str(row.values[6])
+        return str(row.values[7])
     tenant, user = row.values[:2]
     return f"{tenant} {user}" if tenant else str(user)
 
@@ -205,16 +229,16 @@ def _shown(layout: Layout, values: Any) -> str:
     return " ".join(f"{name}={value}" for name, value in list(named)[layout.key - 1 :])
 
 
-def differing(layout: Layout, expected: Any, found: Any) -> tuple[str, str]:
-    """Return the columns that differ, with their values, of both sides."""
+def differing(layout: Layout, expected: Any, found: Any) -> tuple[str, str] | None:
+    """Return the columns that differ, with their values, of both sides; None if none does."""
     pairs = [
         (column.name, one, other)
         for column, one, other in zip(layout.columns, expected, found, strict=True)
-        if one != other
+        if one != other and not (column.later and other == "")
     ]
-    return ", ".join(f"{name}: {one}" for name, one, _ in pairs), ", ".join(
-        f"{name}: {other}" for name, _, other in pairs
-    )
+    if not pairs:
+        return None
+    return ", ".join(f"{name}: {one}" for name, one, _ in pairs), ", ".join(f"{name}: {two}" for name, _, two in pairs)
 
 
 def strays(database: Database, report: Report, topics: dict[str, int]) -> None:

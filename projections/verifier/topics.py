@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
-from projections.verifier.expected import Row, expected_row
+from projections.verifier.expected import Erasure, Row, Source, expected_row
 from projections.verifier.identity import instant_of, shown_key
 from projections.verifier.logs import Reader
 from projections.verifier.matching import Finding, Item, Matching
@@ -13,10 +13,9 @@ from projections.verifier.report import Difference, Report, short
 from projections.verifier.tables import TopicRows
 from schemas.emission import Emission
 from schemas.instants import format_instant
-from schemas.topics import REJECTED
 
-OnRow = Callable[[Row, int | None, int | None], None]
-"""Hears of every row that a record makes: row, offset (None: deleted by retention), instant of its cause."""
+OnRow = Callable[[Row | Erasure, int | None, int | None], None]
+"""Hears of every row and erasure: with its offset (None: deleted by retention), and the instant of its cause."""
 
 _NOTHING: Final = b""
 
@@ -58,9 +57,15 @@ class TopicCheck:
         self._on_row = on_row
         self._cut = begin > 0
         self._first: Item | None = None
+        self._held: list[Any] = []
         self._first_cause = -1
-        if self._cut and rows is not None:
-            rows.begin_at(begin)
+        if rows is not None:
+            rows.begin_at(begin if since is None else end)  # then at the first record that counts
+
+    @property
+    def unexplained(self) -> bool:
+        """Whether something is there whose cause has not come yet."""
+        return self.matching.unexplained > 0 or (self._cut and self._first is not None)
 
     async def open(self, reader: Reader) -> None:
         """Read the first records of a topic that has lost older ones: what was caused before them cannot be compared."""
@@ -73,8 +78,7 @@ class TopicCheck:
             return
         self._report.note(f"{begin} {run[0].offset}: compared from there on")
         self._first = _found_item(run[0], self._since)
-        for record in run:
-            self._find(record)
+        self._held = run
 
     def expect(self, emission: Emission, offset: int, at: int, *, needed: bool) -> None:
         """Take the next record that the log causes; `offset` and `at` are those of the input record."""
@@ -85,11 +89,13 @@ class TopicCheck:
                 self._take_vanished(emission, at)
                 return
             self._cut, self._first_cause = False, offset
+            for record in self._held:  # not earlier: rows of a user are taken in their order
+                self._find(record)
         self.matching.expect(emission.key, item)
 
     def _take_vanished(self, emission: Emission, at: int) -> None:
         if self._rows is not None:
-            row = self._row(0, 0, emission.type, emission.value)
+            row = self._row(0, 0, emission.type, emission.key, emission.value)
             if row is not None:
                 self._on_row(row, None, at)
 
@@ -117,15 +123,20 @@ class TopicCheck:
         if not self._rows_begun and (item.at is None or self._since is None or item.at >= self._since):
             self._rows_begun = True
             self._rows.begin_at(record.offset)
-        row = self._row(record.offset, record.timestamp, item.kind.decode("utf-8", "replace"), record.value)
+        kind = item.kind.decode("utf-8", "replace")
+        row = self._row(record.offset, record.timestamp, kind, record.key, record.value)
+        if isinstance(row, Erasure):
+            self._rows.erase(record.offset, row)
         if self._rows_begun:
-            self._rows.expect(record.offset, row)
+            self._rows.expect(record.offset, row.row if isinstance(row, Erasure) else row)
         if row is not None:
             self._on_row(row, record.offset, item.at)
 
-    def _row(self, offset: int, timestamp: int, kind: str, value: bytes | None) -> Row | None:
+    def _row(
+        self, offset: int, timestamp: int, kind: str, key: bytes | None, value: bytes | None
+    ) -> Row | Erasure | None:
         topic, partition = self.place
-        return expected_row(topic, partition, offset, timestamp, kind, value, refusals=self._logical == REJECTED)
+        return expected_row(Source(topic, self._logical, partition, offset, timestamp, kind, key, value))
 
     async def conclude(self, reader: Reader) -> None:
         """Both sides have ended: report what is different."""
@@ -134,7 +145,7 @@ class TopicCheck:
         if self._cut and self._first is not None:
             self._differ(Finding("wrong", None, None, self._first, ("", "the first record that is left has no cause")))
             return
-        findings = self.matching.findings()
+        findings = sorted(self.matching.findings(), key=_in_log_order)
         strangers = {one.found.identity for one in findings if one.found is not None and one.expected is None}
         elsewhere = await self._elsewhere(reader, findings, strangers) if strangers else set()
         for finding in findings:
@@ -182,6 +193,12 @@ class TopicCheck:
                 cause,
             )
         )
+
+
+def _in_log_order(finding: Finding) -> tuple[bool, int]:
+    """By the causing record; what has none comes last, by its place in the topic."""
+    one = finding.expected or finding.found
+    return finding.expected is None, one.offset if one is not None else 0
 
 
 def _texts(finding: Finding) -> tuple[str, str]:

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from projections.verifier.expected import (
+from projections.verifier.database import Database
+from projections.verifier.expected import Erasure, Row
+from projections.verifier.layouts import (
     LEVEL_CHANGES,
     METRIC_EVENTS,
     POINTS_AWARDS,
@@ -12,10 +14,10 @@ from projections.verifier.expected import (
     USERS_LOG,
     Column,
     Layout,
-    Row,
+    sql_of,
 )
 from projections.verifier.report import Difference, Report, short
-from projections.verifier.tables import Database, differing, shown_key, sql_of
+from projections.verifier.tables import differing, shown_key
 from schemas.topics import AWARDS, LEDGER, LEVELS
 
 Values = tuple[Any, ...]
@@ -88,21 +90,30 @@ STREAK_PERIODS: Final = View(
 VIEWS: Final = (USERS, ACTIVITY, METRIC_TOTALS, POINTS_BALANCES, STREAK_STATE, STREAK_PERIODS)
 
 
+_NAMES_OF_TOPIC: Final = {
+    LEDGER: ("users", "bounds", "totals", "states", "periods"),
+    AWARDS: ("balances",),
+    LEVELS: ("levels",),
+}
+"""What ViewRows keeps of each topic (logical name)."""
+
+
 class ViewRows:
-    """The rows that views must have of the users of one partition, as of what the sink has claimed."""
+    """The rows that views must have of the users of one partition, as of what the sink has claimed.
+
+    Attributes:
+        moving: users (tenant, id) with an erasure that the sink has not claimed: their rows may be there, or not.
+    """
 
     def __init__(self, since: int | None = None) -> None:
         """Nothing has come yet. With `since` (epoch ms) only users for whom something was caused from then on count."""
         self._since = since
         self._touched: set[Values] = set()
-        self._users: dict[Values, Values] = {}
-        self._bounds: dict[Values, tuple[int, int]] = {}
-        self._totals: dict[Values, Values] = {}
-        self._balances: dict[Values, Values] = {}
-        self._levels: dict[Values, str] = {}
-        self._states: dict[Values, Values] = {}
-        self._periods: dict[Values, Values] = {}
-        self._take: dict[str, Callable[[Values], None]] = {
+        self.moving: set[Values] = set()
+        self._kept: dict[str, dict[Values, dict[Values, Values]]] = {
+            name: {} for names in _NAMES_OF_TOPIC.values() for name in names
+        }  # by name, user and the rest of the key
+        self._take: dict[str, Callable[[Values, Values], None]] = {
             USERS_LOG.name: self._take_user,
             METRIC_EVENTS.name: self._take_event,
             POINTS_AWARDS.name: self._take_award,
@@ -115,50 +126,66 @@ class ViewRows:
         """Take a base row, caused at `at` (epoch ms); of the rows of a user the later one comes later."""
         take = self._take.get(row.layout.name)
         if take is not None:
-            take(row.values)
-            if self._since is not None and (at is None or at >= self._since):
-                self._touched.add(row.values[:2])
+            user = row.values[:2]
+            take(user, row.values)
+            self._touch(user, at)
+
+    def erase(self, erasure: Erasure, at: int | None) -> None:
+        """Forget what a topic has made of a user so far."""
+        for name in _NAMES_OF_TOPIC.get(erasure.logical, ()):
+            self._kept[name].pop(erasure.user, None)
+        self._touch(erasure.user, at)
+
+    def _touch(self, user: Values, at: int | None) -> None:
+        if self._since is not None and (at is None or at >= self._since):
+            self._touched.add(user)
 
     def counts(self, user: Values) -> bool:
         """Whether a user (tenant, id) is compared."""
         return self._since is None or user in self._touched
 
-    def _take_user(self, values: Values) -> None:
-        self._users[values[:2]] = values[2:8]
+    def _put(self, name: str, user: Values, rest: Values, values: Values) -> None:
+        kept = self._kept[name].get(user)
+        if kept is None:
+            kept = self._kept[name][user] = {}
+        kept[rest] = values
 
-    def _take_event(self, values: Values) -> None:
-        user, at = values[:2], values[3]
-        first, last = self._bounds.get(user, (at, at))
-        self._bounds[user] = min(first, at), max(last, at)
-        self._totals[values[:3]] = values[6], at
+    def _take_user(self, user: Values, values: Values) -> None:
+        self._put("users", user, (), values[2:8])
 
-    def _take_award(self, values: Values) -> None:
-        self._balances[values[:3]] = values[8], values[3]
+    def _take_event(self, user: Values, values: Values) -> None:
+        at = values[3]
+        first, last = self._kept["bounds"].get(user, {}).get((), (at, at))
+        self._put("bounds", user, (), (min(first, at), max(last, at)))
+        self._put("totals", user, values[2:3], (values[6], at))
 
-    def _take_level(self, values: Values) -> None:
-        self._levels[values[:3]] = values[6]
+    def _take_award(self, user: Values, values: Values) -> None:
+        self._put("balances", user, values[2:3], (values[8], values[3]))
 
-    def _take_state(self, values: Values) -> None:
-        self._states[values[:3]] = values[3:]
+    def _take_level(self, user: Values, values: Values) -> None:
+        self._put("levels", user, values[2:3], (values[6],))
 
-    def _take_period(self, values: Values) -> None:
-        self._periods[values[:4]] = values[4:]
+    def _take_state(self, user: Values, values: Values) -> None:
+        self._put("states", user, values[2:3], values[3:])
+
+    def _take_period(self, user: Values, values: Values) -> None:
+        self._put("periods", user, values[2:4], values[4:])
 
     def of(self, view: View) -> dict[Values, Values]:
         """Return the values that a view must have beside its key, by key."""
         if view is USERS:
-            nothing = (None, None)
-            return {user: values + self._bounds.get(user, nothing) for user, values in self._users.items()}
+            bounds = self._kept["bounds"]
+            nothing = {(): (None, None)}
+            return {user: rows[()] + bounds.get(user, nothing)[()] for user, rows in self._kept["users"].items()}
         if view is POINTS_BALANCES:
-            levels = self._levels
-            return {key: (total, levels.get(key, ""), at) for key, (total, at) in self._balances.items()}
-        found: Mapping[Values, Values] = {
-            ACTIVITY.layout.name: self._bounds,
-            METRIC_TOTALS.layout.name: self._totals,
-            STREAK_STATE.layout.name: self._states,
-            STREAK_PERIODS.layout.name: self._periods,
-        }[view.layout.name]
-        return dict(found)
+            levels = self._kept["levels"]
+            return {
+                user + system: (total, *levels.get(user, {}).get(system, ("",)), at)
+                for user, systems in self._kept["balances"].items()
+                for system, (total, at) in systems.items()
+            }
+        name = {ACTIVITY: "bounds", METRIC_TOTALS: "totals", STREAK_STATE: "states", STREAK_PERIODS: "periods"}[view]
+        return {user + rest: values for user, rows in self._kept[name].items() for rest, values in rows.items()}
 
 
 class ViewCheck:
@@ -178,7 +205,7 @@ class ViewCheck:
             rows = expected.of(view)
             self._report.of(view.layout.name).expected += len(rows)
             found = self._differences(view, rows)
-            moving = self._moving(view, progress) if found else set()
+            moving = self._moving(view, progress) | expected.moving if found else set()
             for difference, user in found:
                 if user in moving:
                     self._report.of(view.layout.name).waiting += 1
@@ -200,7 +227,7 @@ class ViewCheck:
             kind: Any = "doubled" if key in seen else "wrong"
             one, other = ("one row", "two rows") if kind == "doubled" else ("", "a row of nothing")
             if kind == "wrong" and expected is not None:
-                one, other = differing(layout, key + expected, found)
+                one, other = differing(layout, key + expected, found) or (one, other)
             seen.add(key)
             result.append((self._difference(kind, layout, key, one, other), key[:2]))
         for key in rows:

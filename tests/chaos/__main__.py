@@ -9,6 +9,7 @@ same seed gives the same plan. With --minutes, schedules with the seeds that fol
 import argparse
 import asyncio
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -58,6 +59,8 @@ def main() -> int:
     unknown = sorted(set(kinds) - set(KINDS))
     if unknown:
         parser.error(f"--kinds: {', '.join(unknown)} unknown; use {', '.join(KINDS)}")
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has had them ignored
+        signal.signal(number, signal.default_int_handler)
     counts: Counter[str] = Counter()
     end, seed, well = time.monotonic() + chosen.minutes * 60, chosen.seed, True
     while well and (seed == chosen.seed or time.monotonic() < end):

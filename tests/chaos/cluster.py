@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.embedded import SilentProgress
+from deploy.embedded.errors import StackError
 from deploy.embedded.kafka import KafkaServer
 from deploy.embedded.kafka_config import random_cluster_id
 from deploy.embedded.ports import LOOPBACK, choose_ports
@@ -19,6 +20,12 @@ BROKERS: Final = 3
 REPLICATION: Final = 3
 MIN_IN_SYNC: Final = 2
 
+BROKER_SESSION_S: Final = 5.0
+"""Time after which the controller takes a silent broker for dead."""
+
+STARTS: Final = 3
+"""Times that a start is tried: a machine that is overloaded may be too slow for the first."""
+
 SETTINGS: Final = {
     "default.replication.factor": str(REPLICATION),
     "min.insync.replicas": str(MIN_IN_SYNC),
@@ -27,6 +34,9 @@ SETTINGS: Final = {
     "transaction.state.log.min.isr": str(MIN_IN_SYNC),
     "unclean.leader.election.enable": "false",
     "replica.lag.time.max.ms": "6000",
+    # three brokers on a small machine that does much else: with those of one broker they lose each other
+    "broker.session.timeout.ms": str(int(BROKER_SESSION_S * 1000)),
+    "broker.heartbeat.interval.ms": "1000",
     # leaders go back to their preferred brokers by themselves, too
     "auto.leader.rebalance.enable": "true",
     "leader.imbalance.check.interval.seconds": "20",
@@ -44,6 +54,10 @@ class Broker:
 
     async def start(self) -> None:
         """Start it, or start it again; returns when it answers."""
+        for _ in range(STARTS - 1):
+            with suppress(StackError):
+                await asyncio.to_thread(self.server.start)
+                return
         await asyncio.to_thread(self.server.start)
 
     async def stop(self) -> None:

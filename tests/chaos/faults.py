@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import aiokafka.errors as kafka_errors
 import msgspec
 
-from tests.chaos.cluster import Broker
+from tests.chaos.cluster import BROKER_SESSION_S, Broker
 from tests.chaos.leaders import Admin
 from tests.chaos.site import MOST_WORKERS, REPLICATED_DEADLINE_S, Site, pick
 from tests.faults.arena import SESSION_S
@@ -227,7 +227,7 @@ async def restart_broker(site: Site, choice: random.Random) -> str:
 async def freeze_broker(site: Site, choice: random.Random) -> str:
     """Stop it for longer than the controller waits for it: it wakes up and does not know that it leads nothing."""
     broker, role = await broker_of(site, choice)
-    sleep_s = choice.uniform(3.0, 12.0)
+    sleep_s = BROKER_SESSION_S + choice.uniform(1.0, 9.0)
     async with away(site, broker):
         broker.signal(signal.SIGSTOP)
         await asyncio.sleep(sleep_s)

@@ -18,9 +18,9 @@ from aiokafka.errors import KafkaError
 
 from schemas.brokers import Brokers
 
-STEP_S: Final = 0.05
-MOST_PER_STEP: Final = 25
-STEPS_PER_GATE: Final = 150
+STEP_S: Final = 0.25
+MOST_PER_STEP: Final = 100
+STEPS_PER_GATE: Final = 30
 """A step sends this part of what is left to the gate (as tests.faults.feed): something is always left to be sent."""
 
 RETRY_S: Final = 0.5

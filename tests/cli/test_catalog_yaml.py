@@ -50,6 +50,8 @@ def test_merge_keys_may_be_overridden() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("a: 1e99999999999999999999", "line 1, column 4: 1e99999999999999999999 is beyond any number"),
+        ('a: "\\ud800"', "is no text: half a surrogate pair"),
         ("a: 1\na: 2", "line 2, column 1: the field 'a' is given twice"),
         ("1: x", "line 1, column 1: the name of a field must be a text"),
         ("a: [", "line 1, column 5"),

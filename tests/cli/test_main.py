@@ -116,6 +116,8 @@ def test_help_imports_nothing_heavy() -> None:
         ["up", "--no-sample", "--limit", "1"],
         ["tail", "nonsense"],
         ["sql", " "],
+        ["verify", "--since", "yesterday"],
+        ["verify", "--limit", "-1"],
     ],
 )
 def test_wrong_use_is_exit_code_2_and_names_the_mistake(plaudit: Plaudit, arguments: list[str]) -> None:
@@ -125,7 +127,7 @@ def test_wrong_use_is_exit_code_2_and_names_the_mistake(plaudit: Plaudit, argume
     assert "Traceback" not in result.err
 
 
-@pytest.mark.parametrize("arguments", [["sql", "SELECT 1"], ["dump"], ["user", "18"], ["catalog", "show"]])
+@pytest.mark.parametrize("arguments", [["sql", "SELECT 1"], ["dump"], ["user", "18"], ["catalog", "show"], ["verify"]])
 def test_reading_an_installation_that_is_not_there_says_how_to_get_one(plaudit: Plaudit, arguments: list[str]) -> None:
     result = plaudit(*arguments)
     assert result.code == 4

@@ -25,9 +25,18 @@ def ports(up: Up) -> dict[str, int]:
     return found
 
 
+def told_by(up: Up, process: str) -> str:
+    """What worker or sink tells Prometheus."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{ports(up)[process]}/metrics", timeout=SECONDS) as answer:
+        return str(answer.read().decode())
+
+
 @pytest.fixture
 def healthy(up: Up) -> Up:
-    """Up, and the first tick has come."""
+    """Up, the first tick has come, and an event of a user has gone all the way."""
+    event = {"metric": "commits", "user": "seen-from-outside", "value": 1}
+    assert up.command("publish", "-", stdin=json.dumps(event)).code == 0
+    wait_until(lambda: 'plaudit_sink_rows_total{table="metric_events"}' in told_by(up, "sink"), "a row", SECONDS)
     wait_until(lambda: up.command("status").code == 0, "status says healthy", SECONDS)
     return up
 
@@ -51,8 +60,7 @@ def test_status_of_an_installation_that_works(healthy: Up) -> None:
 
 @pytest.mark.parametrize("process", ["worker", "sink"])
 def test_every_metric_that_is_declared_is_told_with_its_labels_and_no_other(healthy: Up, process: str) -> None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{ports(healthy)[process]}/metrics", timeout=SECONDS) as answer:
-        families = list(text_string_to_metric_families(answer.read().decode()))
+    families = list(text_string_to_metric_families(told_by(healthy, process)))
     told = {
         sample.name: set(sample.labels) - {"le"}
         for family in families

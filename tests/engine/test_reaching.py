@@ -1,17 +1,20 @@
 """Brokers that are away, or have lost what they led: the engine waits and goes on by itself."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.consumer.fetcher import Fetcher
-from aiokafka.errors import OutOfOrderSequenceNumber
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, OutOfOrderSequenceNumber
 from structlog.testing import capture_logs
 
 from processors.agents import clock
-from processors.engine.consumer import update_positions
+from processors.engine.consumer import EngineThread, update_positions
 from processors.engine.errors import UnreachableError
+from processors.engine.kip447 import heartbeat, is_refusal
 from processors.engine.names import Names
 from processors.engine.topics import check_topics
 from schemas.brokers import Brokers
@@ -67,6 +70,48 @@ async def test_a_clock_whose_producer_has_failed_goes_on_with_another(
     finally:
         running.cancel()
     assert len(set(map(id, producers))) == 2
+
+
+async def test_a_heartbeat_does_not_wait_for_a_coordinator_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(_: Any) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    lost: list[bool] = []
+    coordinator: Any = SimpleNamespace(_heartbeat_interval_ms=10, coordinator_dead=lambda: lost.append(True))
+    monkeypatch.setattr(GroupCoordinator, "_do_heartbeat", never)
+    assert await heartbeat(coordinator) is False
+    assert lost == [True]
+
+
+async def test_an_answer_that_nobody_expects_does_not_end_the_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(coordinator: Any) -> bool:
+        raise coordinator.error
+
+    monkeypatch.setattr(GroupCoordinator, "_do_heartbeat", fail)
+    coordinator: Any = SimpleNamespace(_heartbeat_interval_ms=1_000, error=KafkaError("UnknownError()"))
+    assert await heartbeat(coordinator) is False
+    coordinator.error = KafkaError("FencedInstanceIdError()")
+    with pytest.raises(KafkaError):
+        await heartbeat(coordinator)
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        (KafkaError("RebalanceInProgressError()"), False),  # a join that meets the next rebalance
+        (KafkaError("UnknownError()"), False),
+        (KafkaError("FencedInstanceIdError()"), True),
+        (GroupAuthorizationFailedError("g"), True),
+    ],
+)
+def test_only_a_refusal_keeps_a_worker_out_of_its_group(error: KafkaError, refused: bool) -> None:
+    assert is_refusal(error) is refused
+
+
+async def test_the_watch_over_membership_waits_for_a_consumer_that_still_looks_for_brokers() -> None:
+    thread: Any = SimpleNamespace(_consumer=SimpleNamespace(_coordinator=None, _closed=False))
+    await EngineThread.in_thread_check_membership(thread)
 
 
 @pytest.mark.parametrize("found", [True, False])

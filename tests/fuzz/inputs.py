@@ -109,7 +109,7 @@ NAMES = (
 )  # fmt: skip
 KINDS = (
     ["metric"] * 70 + ["identify"] * 9 + ["achievement.complete"] * 6 + ["preferences"] * 3 + ["streak.pause"] * 2
-    + ["streak.unpause", "streak.restore", "streak.reset", "freeze.grant"] + ["tick"] * 4 + ["catalog"] * 2
+    + ["streak.unpause", "streak.restore", "streak.reset", "freeze.grant"] + ["tick"] * 4 + ["catalog"] * 2 + ["erase"]
 )  # fmt: skip
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|[\[\]{}:,]|true|false|null', re.DOTALL)
 
@@ -161,6 +161,8 @@ class Generator:
         kind = pick.choice(KINDS)
         user = pick.choice(USERS[:3]) if pick.random() < 0.8 else pick.choice(USERS)
         one = self.control(kind) if kind in ("tick", "catalog") else self.record(kind, user)
+        if kind == "catalog" and pick.random() < mutated / 2:
+            return self.other_version(one)
         if pick.random() >= mutated:
             return one
         for _ in range(pick.choice((1, 1, 1, 2, 3))):
@@ -174,6 +176,13 @@ class Generator:
         else:
             fields = {"type": "catalog", "version": self.version, "at": instant_text(self.version_at)}
         return Input(self.write(fields).encode(), None, self.now, (TOKEN.encode(),), made=(kind,))
+
+    def other_version(self, one: Input) -> Input:
+        """A switch to another version, or that dates one wrongly."""
+        pick = self.random
+        version, at = pick.choice(("1", "2", "3", "9")), self.version_at + pick.choice((0, 0, -1, -HOUR))
+        fields: Json = {"type": "catalog", "version": version, "at": instant_text(at)}
+        return replace(one, value=self.write(fields).encode(), made=("catalog", "other_version"))
 
     def record(self, kind: str, user: str) -> Input:
         """A record of a user, valid as far as its form goes."""
@@ -195,6 +204,8 @@ class Generator:
         elif kind == "preferences":
             fields |= self.preferences()
         fields["user"] = self.user(user) if pick.random() < 0.5 else user
+        if kind == "erase":
+            fields["user"] = pick.choice((user, {"id": user}))
         if pick.random() < 0.25:
             fields["eventId"] = self.event_id()
         if pick.random() < 0.25:

@@ -12,7 +12,8 @@ from zoneinfo import available_timezones
 import msgspec
 
 from processors.rules.catalogs import CatalogStore
-from processors.rules.partition import CONTROL_HEADER, Partition
+from processors.rules.control import CONTROL_HEADER
+from processors.rules.partition import Partition
 from processors.rules.settings import FoldSettings
 from schemas.catalog_file import encode_config
 from schemas.emission import CatalogMissingError, Emission
@@ -65,6 +66,7 @@ class World:
         self.oracle = Oracle()
         self.seen = wire.Seen(zones=ZONES, token=self.token)
         self.changelog: dict[bytes, bytes | None] = {}
+        self.erasures: dict[bytes, set[str]] = {}
         self.offset = 0
         self.versions: dict[str, tuple[int, Json]] = {}
         self.in_force: str | None = None
@@ -148,7 +150,7 @@ class World:
 
     def compare(self, one: Input, verdict: wire.Verdict, found: list[Json]) -> None:
         """Hold what the fold did against what the chapters say."""
-        refused = [record["reason"] for record in found if record["topic"] == "rejected"]
+        refused = [record["reason"] for record in found if record["topic"] == "rejected" and "origin" in record]
         if verdict.grey:
             self.counts[f"open, {'refused' if refused else 'accepted'}"] += 1
             if refused and refused[0] not in OF_THE_STATE:
@@ -170,6 +172,9 @@ class World:
             self.seen.last_tick = max(self.seen.last_tick or verdict.occurred or 0, verdict.occurred or 0)
         elif kind == "catalog":
             self.switch(verdict, refused, found)
+        elif kind == "erase":
+            self.accept(kind, refused, [])
+            self.erase(one.key or b"", verdict.record)
         elif kind in REQUESTS:
             self.request(one, verdict, kind, refused, found)
         else:
@@ -205,6 +210,14 @@ class World:
             self.seen.user_attributes = set(config["userAttributes"])
             called = self.oracle.versions.achievements("active", "locked")
             self.seen.api_keys = {one["key"] for one in called if one["trigger"] == "api"}
+
+    def erase(self, key: bytes, record: Json) -> None:
+        """X29: nothing is known any more, but the id of the erasure itself."""
+        self.oracle.people.pop(key.decode(), None)
+        for known in (self.seen.emails, self.seen.reached, self.seen.tz, self.seen.applied):
+            known.pop(key, None)
+        self.erasures[key] = {record["eventId"]} if "eventId" in record else set()
+        self.seen.applied[key] = self.erasures[key]
 
     def request(self, one: Input, verdict: wire.Verdict, kind: str, refused: list[str], found: list[Json]) -> None:
         """Requests about streaks move no points, but run what is due (F1)."""
@@ -252,7 +265,7 @@ class World:
         for name, person in self.oracle.people.items():
             key = name.encode()
             self.seen.reached[key], self.seen.tz[key] = person.reached, person.tz
-            self.seen.applied[key] = person.applied
+            self.seen.applied[key] = person.applied | self.erasures.get(key, set())
 
     def unchanged(self) -> None:
         """T10: a refused record leaves no trace in the state."""

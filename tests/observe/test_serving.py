@@ -49,7 +49,7 @@ def fake() -> Fake:
 @pytest.fixture
 async def url(fake: Fake) -> AsyncIterator[str]:
     port = free_port()
-    async with serving.serving(LOOPBACK, port, fake):
+    async with serving.serving(serving.listen(LOOPBACK, port), fake):
         yield f"http://{LOOPBACK}:{port}"
 
 
@@ -78,7 +78,7 @@ async def test_a_probe_gets_200_or_503_and_a_body_that_says_why(fake: Fake, url:
 
 async def test_gauges_are_measured_when_asked_and_gone_afterwards(fake: Fake) -> None:
     port = free_port()
-    async with serving.serving(LOOPBACK, port, fake):
+    async with serving.serving(serving.listen(LOOPBACK, port), fake):
         _, body = await get(f"http://{LOOPBACK}:{port}/metrics")
     families = {family.name: family for family in text_string_to_metric_families(body)}
     assert {sample.labels["partition"]: sample.value for sample in families["plaudit_lag_records"].samples} == {
@@ -86,7 +86,9 @@ async def test_gauges_are_measured_when_asked_and_gone_afterwards(fake: Fake) ->
         "1": 7.0,
     }
     assert "plaudit_rounds_created" not in body
-    async with serving.serving(LOOPBACK, port, fake):  # the port is free again, and nothing is registered twice
+    async with serving.serving(
+        serving.listen(LOOPBACK, port), fake
+    ):  # the port is free again, and nothing is registered twice
         pass
 
 
@@ -101,10 +103,9 @@ async def test_a_check_that_does_not_answer_is_an_answer(fake: Fake, url: str, m
 async def test_a_port_in_use_is_told_by_the_name_of_its_setting(fake: Fake, url: str) -> None:
     port = int(url.rpartition(":")[2])
     with pytest.raises(EngineError, match=f"PLAUDIT_METRICS_PORT={port} cannot be used on {LOOPBACK}"):
-        async with serving.serving(LOOPBACK, port, Fake()):
-            pass
+        serving.listen(LOOPBACK, port)
 
 
 async def test_without_a_port_nothing_is_served(fake: Fake) -> None:
-    async with serving.serving(LOOPBACK, 0, fake):
+    async with serving.serving(serving.listen(LOOPBACK, 0), fake):
         pass

@@ -96,6 +96,8 @@ BAD = {
         b'{"metric":"words","user":{"id":"18","name":"' + b"x" * 1025 + b'"},"value":1}',
         b'{"metric":"nope","user":{"id":"18","signUpDate":"2025-W10-1","tz":"Mars/Base"},"value":1}',
         b'{"metric":"words","user":{"id":"18","signUpDate":"soon"},"value":1}', b'{"type":"tick"}',
+        b'{"metric":"words","user":"18","value":1,"attributes":{"lang":"' + b"x" * 1025 + b'"}}',
+        b'{"type":"identify","user":{"id":"18","signUpDate":"soon","subscribeToEmails":true}}',
     ],
     "unknown_metric": [b'{"metric":"wrods","user":"18","value":1}', b'{"metric":"old","user":"18","value":1}'],
     "value_out_of_range": [
@@ -239,3 +241,34 @@ def test_depth_is_judged_the_same_from_any_stack(depth: int) -> None:
         return str(json.loads(send(partition(), value)[0].value)["reason"])
 
     assert deep(0) == deep(300) == ("malformed" if depth > 99 else "bad_request")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"metric":"words","user":{"id":1,"id":"18","tz":false,"tz":"Europe/Berlin"},"value":1}',
+        b'{"metric":"words","user":"18","value":1,"attributes":{"lang":7,"lang":"en"}}',
+        b'{"metric":"words","user":[],"user":"18","value":{"a":[1]},"value":1}',
+    ],
+)
+def test_of_duplicate_names_the_last_counts_also_inside(value: bytes) -> None:
+    """X9."""
+    assert [emission.topic for emission in send(partition(), value)][-1] == "outcomes"
+    fold = partition()
+    send(fold, value)
+    assert fold.counters["applied"] == 1
+
+
+def test_what_is_nested_too_deep_is_refused_also_where_a_later_name_replaces_it() -> None:
+    """How deep the decoder goes depends on the caller's stack: a replay must agree (D-23)."""
+    fold = partition()
+    send(fold, b'{"metric":"words","user":"18","value":' + b"[" * 101 + b"]" * 101 + b',"value":1}')
+    assert fold.counters["rejected.malformed"] == 1
+
+
+def test_a_record_timestamp_outside_the_calendar_hides_no_earlier_reason() -> None:
+    """X9, D-11."""
+    for value, reason in ((b"{", "malformed"), (GOOD, "bad_request")):
+        fold = partition()
+        send(fold, value, timestamp=2**60)
+        assert fold.counters[f"rejected.{reason}"] == 1

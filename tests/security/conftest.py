@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded import KafkaServer, SilentProgress
+from deploy.embedded import ClickHouseServer, SilentProgress
+from deploy.security import grants
 from deploy.security.acls import PURPOSES
 from tests.security.broker import ADMIN, SecureKafka
 from tests.security.certificates import Certificate, make_authority, make_certificate
+from tests.security.proxy import TlsProxy
+from tests.security.tables import DATABASE, SECRETS, ClickHouse
 
 USERS = (ADMIN, *PURPOSES)
 
@@ -43,7 +46,15 @@ def kafka(
 
 
 @pytest.fixture(scope="session")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`host:port` of a broker that is open to everyone on this machine."""
-    with KafkaServer(tmp_path_factory.mktemp("plain"), progress=SilentProgress()) as server:
-        yield server.bootstrap
+def tables(
+    tmp_path_factory: pytest.TempPathFactory, server_certificate: Certificate, authority: Certificate
+) -> Iterator[ClickHouse]:
+    """A ClickHouse with a user for every role."""
+    directory = tmp_path_factory.mktemp("clickhouse")
+    users = {role: grants.default_user(role, DATABASE) for role in grants.PURPOSES}
+    users_file = directory / "users.xml"
+    users_file.write_text(grants.users_file(DATABASE, users, SECRETS))
+    with ClickHouseServer(directory / "home", users_file=users_file, progress=SilentProgress()) as server:
+        port = int(server.url.rpartition(":")[2])
+        with TlsProxy(port, server_certificate) as proxy:
+            yield ClickHouse(server, f"https://127.0.0.1:{proxy.port}", authority)

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
 import clickhouse_connect
@@ -14,37 +13,20 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from deploy.cli.support.clickhouse import ClickHouse as Database
 from deploy.cli.support.errors import CommandError
 from deploy.cli.support.kafka import partitions_of
-from deploy.embedded import ClickHouseServer, SilentProgress
 from deploy.security import acls, grants
 from processors.engine.access import UNAUTHORISED
 from processors.engine.names import Names
-from schemas.secrets import Dsn
 from schemas.topics import AWARDS, LEDGER
 from tests.e2e.command import Command, Running, processes_of, wait_until
 from tests.security.broker import SecureKafka
 from tests.security.certificates import Certificate, make_authority
-from tests.security.proxy import TlsProxy
+from tests.security.tables import DATABASE, SECRETS, ClickHouse
 
 NAMES = Names("shut")
-DATABASE = "shut"
 TOKEN = "control-token-5wXe"
 CATALOG = Path(__file__).parents[2] / "deploy" / "samples" / "catalog.yaml"
-SECRETS: dict[grants.Role, str] = {role: f"ch-of-{role}/8+Zq" for role in grants.PURPOSES}
 EVENTS = 40
 ATTEMPT_TIMEOUT_S = 60.0
-
-
-class ClickHouse(NamedTuple):
-    """A server, its https address, and who signed its certificate."""
-
-    server: ClickHouseServer
-    url: str
-    authority: Certificate
-
-    def dsn(self, role: grants.Role) -> Dsn:
-        """The address with the user of a role."""
-        user = grants.default_user(role, DATABASE)
-        return Dsn.of(self.url, user=user, password=SECRETS[role], ca_file=str(self.authority.chain))
 
 
 class Shut:
@@ -61,7 +43,7 @@ class Shut:
         self._url, self._authority = url, authority
         self._running: list[Running] = []
 
-    def command(self, role: acls.Role, clickhouse: grants.Role | None = None, **more: str) -> Command:
+    def command(self, role: acls.Role, clickhouse: grants.Role | None = None, /, **more: str) -> Command:
         """`plaudit` as one user; passwords of ClickHouse come from files."""
         settings = {"PLAUDIT_PREFIX": NAMES.prefix, "PLAUDIT_DATABASE": DATABASE, "PLAUDIT_PARTITIONS": "2", **more}
         if clickhouse is not None:
@@ -97,21 +79,6 @@ class Shut:
 
 
 @pytest.fixture(scope="module")
-def tables(
-    tmp_path_factory: pytest.TempPathFactory, server_certificate: Certificate, authority: Certificate
-) -> Iterator[ClickHouse]:
-    """A ClickHouse with a user for every role."""
-    directory = tmp_path_factory.mktemp("clickhouse")
-    users = {role: grants.default_user(role, DATABASE) for role in grants.PURPOSES}
-    users_file = directory / "users.xml"
-    users_file.write_text(grants.users_file(DATABASE, users, SECRETS))
-    with ClickHouseServer(directory / "home", users_file=users_file, progress=SilentProgress()) as server:
-        port = int(server.url.rpartition(":")[2])
-        with TlsProxy(port, server_certificate) as proxy:
-            yield ClickHouse(server, f"https://127.0.0.1:{proxy.port}", authority)
-
-
-@pytest.fixture(scope="module")
 def shut(
     tmp_path_factory: pytest.TempPathFactory,
     kafka: SecureKafka,
@@ -122,16 +89,14 @@ def shut(
     shut = Shut(tmp_path_factory.mktemp("shut"), kafka, tables.url, authority)
     for role in acls.PURPOSES:
         asyncio.run(kafka.allow(role, acls.acls_of(role, NAMES, DATABASE, role)))
-    debug = {"PLAUDIT_LOG_LEVEL": "debug"}
     token_file = shut.directory / "token.secret"
     token_file.write_text(TOKEN)
-    with_token = {"PLAUDIT_CONTROL_TOKEN_FILE": str(token_file)}
     shut.carry_out(shut.command("operator"), "topics", "create")
     shut.carry_out(shut.command("operator", "migrator"), "migrate")
-    shut.carry_out(shut.command("publisher", **with_token), "catalog", "publish", CATALOG)
+    shut.carry_out(shut.command("publisher", PLAUDIT_CONTROL_TOKEN_FILE=str(token_file)), "catalog", "publish", CATALOG)
     try:
-        shut.start("worker", shut.command("worker", PLAUDIT_CONTROL_TOKEN=TOKEN, **debug), "worker")
-        shut.start("sink", shut.command("sink", "sink", **debug), "sink")
+        shut.start("worker", shut.command("worker", PLAUDIT_CONTROL_TOKEN=TOKEN, PLAUDIT_LOG_LEVEL="debug"), "worker")
+        shut.start("sink", shut.command("sink", "sink", PLAUDIT_LOG_LEVEL="debug"), "sink")
         lines = "\n".join(json.dumps({"metric": "commits", "user": f"u{n % 7}", "value": 1}) for n in range(EVENTS))
         shut.carry_out(shut.command("producer"), "publish", "-", stdin=lines)
         reader = shut.command("verifier", "analyst")
@@ -152,7 +117,7 @@ def test_it_works_over_tls_with_users(shut: Shut) -> None:
 
 async def write(shut: Shut, user: str, topic: str) -> None:
     """Write a record as a user."""
-    async with AIOKafkaProducer(**shut.kafka.brokers(user).client(), request_timeout_ms=3_000) as producer:
+    async with AIOKafkaProducer(**shut.kafka.brokers(user).client()) as producer:
         await asyncio.wait_for(producer.send_and_wait(topic, b"{}", b"u", partition=0), 10)
 
 
@@ -214,9 +179,16 @@ def test_a_control_record_without_the_token_is_refused(shut: Shut) -> None:
     wait_until(lambda: shut.carry_out(reader, "sql", query).split()[-1] == "2", "both partitions refuse it", 60)
 
 
+def test_an_operator_erases_a_user_and_the_sink_may_delete_the_rows(shut: Shut) -> None:
+    shut.carry_out(shut.command("operator"), "erase", "u6", "--yes")
+    query = "SELECT countIf(user_id = 'u6') FROM metric_events"
+    reader = shut.command("verifier", "verifier")
+    wait_until(lambda: shut.carry_out(reader, "sql", query).split()[-1] == "0", "the rows of the user are gone", 60)
+
+
 QUERIES = [
     ("sink", "SELECT count() FROM users", "SELECT"),
-    ("sink", "ALTER TABLE users_log DELETE WHERE 1", "ALTER DELETE"),
+    ("sink", "ALTER TABLE sink_progress DELETE WHERE 1", "ALTER DELETE"),
     ("sink", "DROP TABLE users_log", "DROP TABLE"),
     ("sink", "SELECT name FROM system.users", "system.users"),
     ("analyst", "INSERT INTO users_log (user_id) VALUES ('x')", "INSERT"),
@@ -247,21 +219,29 @@ def test_clickhouse_gives_each_user_its_own_rights(
     client.close()
 
 
-def test_a_stranger_to_clickhouse_is_told_the_setting(shut: Shut, certificates: Path) -> None:
-    for settings, text in (
-        ({"CLICKHOUSE_PASSWORD_FILE": "", "CLICKHOUSE_PASSWORD": "not-this-one-7Yt"}, "CLICKHOUSE_PASSWORD"),
-        ({"CLICKHOUSE_CA_FILE": str(make_authority(certificates, "another").chain)}, "CLICKHOUSE_CA_FILE"),
-        ({"CLICKHOUSE_CA_FILE": ""}, "CLICKHOUSE_CA_FILE"),
-    ):
-        for name, role in (("sql", "verifier"), ("migrate", "operator"), ("sink", "sink")):
-            clickhouse: grants.Role = "migrator" if name == "migrate" else "sink" if name == "sink" else "analyst"
-            command = shut.command(role, clickhouse, PLAUDIT_DEBUG="", **settings)  # type: ignore[arg-type]
-            command.environment.update(settings)
-            done = command(name, *(["SELECT 1"] if name == "sql" else []))
-            shut.said += [done.out, done.err]
-            assert done.code == 1
-            assert text in done.err, done.err
-            assert "not-this-one-7Yt" not in done.err
+@pytest.mark.parametrize(
+    ("name", "role", "clickhouse", "variable", "value"),
+    [
+        ("sql", "verifier", "analyst", "CLICKHOUSE_PASSWORD_FILE", "wrong"),
+        ("migrate", "operator", "migrator", "CLICKHOUSE_PASSWORD_FILE", "wrong"),
+        ("sink", "sink", "sink", "CLICKHOUSE_PASSWORD_FILE", "wrong"),
+        ("sql", "verifier", "analyst", "CLICKHOUSE_CA_FILE", "server_certificate"),
+        ("migrate", "operator", "migrator", "CLICKHOUSE_CA_FILE", "server_certificate"),
+        ("sink", "sink", "sink", "CLICKHOUSE_CA_FILE", ""),
+    ],
+)
+def test_a_stranger_to_clickhouse_is_told_the_setting(
+    shut: Shut, name: str, role: acls.Role, clickhouse: grants.Role, variable: str, value: str, certificates: Path
+) -> None:
+    command = shut.command(role, clickhouse, PLAUDIT_DEBUG="")
+    (shut.directory / "wrong").write_text("not-this-one-7Yt")
+    other = {"wrong": str(shut.directory / "wrong"), "server_certificate": str(make_authority(certificates, "x").chain)}
+    command.environment[variable] = other.get(value, "")
+    done = command(name, *(["SELECT 1"] if name == "sql" else []))
+    shut.said += [done.out, done.err]
+    assert done.code == 1
+    assert variable.removesuffix("_FILE") in done.err, done.err
+    assert "not-this-one-7Yt" not in done.err
 
 
 def test_a_sink_with_a_wrong_password_ends_with_the_setting(shut: Shut) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from benchmarks.synthetic import BEGIN, Synthetic
 from deploy.records_file import read_records
@@ -28,6 +29,9 @@ EVENTS = 700
 USERS = 40
 DAYS = 60
 ROUND = 50
+
+ABORTED = 3
+"""Records of an aborted transaction at the beginning of each partition; its marker follows."""
 
 MIDDLE_MS = parse_instant(BEGIN) + DAYS // 2 * DAY_MS
 """An instant with as many events before it as after."""
@@ -66,7 +70,8 @@ class Log(NamedTuple):
 
 @cache
 def log() -> Log:
-    """A synthetic log: requests, late events, repeats, ticks, two catalogs; and refused records in each partition."""
+    """A synthetic log: requests, late events, repeats, ticks, two catalogs; and refused records and erasures in
+    each partition."""
     records: dict[int, list[LogRecord]] = defaultdict(list)
     catalogs: dict[str, CatalogRecord] = {}
     for one in read_records(Synthetic(EVENTS, users=USERS, days=DAYS, partitions=PARTITIONS)):
@@ -77,6 +82,7 @@ def log() -> Log:
             version = msgspec.json.decode(one.value or b"")["version"]
             catalogs[version] = CatalogRecord(tenant="", version=version, at_ms=one.timestamp_ms, config=one.config)
     for partition, found in records.items():
+        _erase_somebody(found)
         for value in (b"nonsense", b"", b"{}", b"[]", b"null", b"7"):
             found.insert(
                 len(found) // 2, LogRecord(partition, 0, found[len(found) // 2].timestamp_ms, b"nobody", value)
@@ -86,6 +92,16 @@ def log() -> Log:
         for partition, found in records.items()
     }
     return Log(renumbered, list(catalogs.values()))
+
+
+def _erase_somebody(records: list[LogRecord]) -> None:
+    """After two thirds of the log, erase two users who go on afterwards, and one who never was."""
+    place = len(records) * 2 // 3
+    later = list(dict.fromkeys(record.key for record in records[place:] if record.key))
+    known = {record.key for record in records[:place]}
+    for key in [*[key for key in later if key in known][:2], b"never was"]:
+        value = msgspec.json.encode({"type": "erase", "user": key.decode()})
+        records.insert(place, msgspec.structs.replace(records[place], key=key, value=value))
 
 
 class Installation:
@@ -126,7 +142,7 @@ class Installation:
         await producer.start()
         try:
             await producer.begin_transaction()
-            await _send(producer, {target: records[:3] for target, records in outputs.items()})
+            await _send(producer, {target: records[:ABORTED] for target, records in outputs.items()})
             await producer.abort_transaction()
             await producer.begin_transaction()
             await _send(producer, outputs)
@@ -136,6 +152,20 @@ class Installation:
             await producer.commit_transaction()
         finally:
             await producer.stop()
+
+    def expire(self, logical: str, partition: int, count: int) -> None:
+        """Delete the first records of a derived topic, as retention does; the aborted ones before them too."""
+
+        async def delete() -> None:
+            admin = AIOKafkaAdminClient(**self.brokers.client())
+            await admin.start()
+            try:
+                place = TopicPartition(self.names.output(logical), partition)
+                await admin.delete_records({place: RecordsToDelete(before_offset=ABORTED + 1 + count)})
+            finally:
+                await admin.close()
+
+        asyncio.run(delete())
 
     async def write_plainly(self, records: Iterable[tuple[str, int, bytes | None, bytes | None, int | None]]) -> None:
         """Write records (topic, partition, key, value, timestamp) without a transaction, in their order."""

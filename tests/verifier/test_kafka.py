@@ -183,6 +183,24 @@ def test_what_is_not_committed_yet_need_not_be_there_but_may(installation: Insta
     assert report.counts[names.output(LEDGER)].lost == 0
 
 
+def test_a_topic_that_has_lost_its_older_records_is_compared_from_the_first_that_is_left(
+    installation: Installation,
+) -> None:
+    topic = installation.names.output(LEDGER)
+    lost: list[Record] = []
+
+    def damage(outputs: Outputs) -> None:
+        lost.append(outputs[topic, 0].pop(-5))
+
+    installation.publish(damage)
+    half = len(installation.outputs[topic, 0]) // 2
+    installation.expire(LEDGER, 0, half)
+    report = checked(installation)
+    assert found(report) == {("lost", LEDGER, lost[0].id)}
+    assert report.counts[topic].skipped == half
+    assert [f"{topic} 0 has lost its records before offset" in note for note in report.notes] == [True]
+
+
 def test_differences_are_limited_and_the_others_counted(installation: Installation) -> None:
     target = installation.names.output(AWARDS), 0
 

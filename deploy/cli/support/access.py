@@ -2,12 +2,10 @@
 
 import asyncio
 
-from clickhouse_connect.driver.exceptions import ClickHouseError
-
+from deploy.cli.support.clickhouse import ClickHouse
 from deploy.cli.support.errors import CommandError
 from deploy.cli.support.servers import Servers
 from processors.engine.access import refusal
-from projections.connection import connect
 from projections.refusals import advice
 
 
@@ -21,9 +19,7 @@ def check_access(found: Servers) -> None:
     if reason is not None:
         raise CommandError(f"Kafka at {found.kafka} refuses this client: {reason}")
     try:
-        connect(found.clickhouse).close()
-    except (ClickHouseError, OSError) as error:
-        text = " ".join(str(error).split())
-        help_text = advice(text)
-        if help_text is not None:
-            raise CommandError(f"ClickHouse at {found.clickhouse} refuses this client: {text}. {help_text}") from error
+        ClickHouse(found.clickhouse, "default").rows("SELECT 1")
+    except CommandError as error:
+        if advice(error.message) is not None:
+            raise

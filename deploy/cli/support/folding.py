@@ -8,8 +8,9 @@ from msgspec import Raw
 from deploy.cli.support.errors import WrongUseError
 from deploy.cli.support.sources import FILE_TOKEN, LogFacts
 from processors.rules.catalogs import CatalogStore
+from processors.rules.control import CONTROL_HEADER
 from processors.rules.effects import Effects, MakeEffects
-from processors.rules.partition import CONTROL_HEADER, Partition
+from processors.rules.partition import Partition
 from processors.rules.settings import FoldSettings
 from schemas.catalog import CatalogRecord
 from schemas.catalog_file import CatalogError, decode_config, encode_config, load_catalog

@@ -5,7 +5,7 @@ from typing import Any, Final
 from deploy.cli.support.history import event_id_of
 from deploy.cli.support.kafka import consumer, log_ends, partitions_of, read_to_end
 from deploy.records_file import control_type
-from processors.rules.partition import CONTROL_HEADER
+from processors.rules.control import CONTROL_HEADER
 from schemas.brokers import Brokers
 
 _TICK: Final = "tick"

@@ -14,9 +14,11 @@ from processors.engine.names import Names
 from schemas.brokers import Brokers
 from schemas.derived import Handled, Rejected
 from schemas.instants import format_instant
-from schemas.topics import HANDLED, REJECTED, user_key
+from schemas.topics import ERASED, HANDLED, REJECTED, user_key
 
 _PLACE: Final = re.compile(r"(.+)-(\d{1,9})-(\d{1,18})", re.ASCII)
+
+ERASED_HEADER: Final = ("type", ERASED.encode())
 
 _decode: Final = msgspec.json.Decoder(Rejected).decode
 _decode_handled: Final = msgspec.json.Decoder(Handled).decode
@@ -117,6 +119,9 @@ async def read_letters(one: AIOKafkaConsumer, names: Names, asked: Wanted) -> li
     found: list[Letter] = []
     async for run in read_to_end(one, names.output(REJECTED), partitions):
         for record in run:
+            if ERASED_HEADER in record.headers:  # nothing of the user is shown from here on back (X30)
+                found = [letter for letter in found if letter.key != record.key]
+                continue
             letter = to_letter(record)
             if letter is not None and asked.match(letter):
                 found.append(letter)

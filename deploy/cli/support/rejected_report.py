@@ -9,8 +9,8 @@ from deploy.cli.support.console import counted, note, table
 from deploy.cli.support.errors import DONE, FAILED, SOME_REFUSED
 from deploy.cli.support.letters import Gone, Letter, Original
 from deploy.cli.support.retrying import Retried
+from processors.rules.control import CONTROL_HEADER
 from processors.rules.errors import FIXES, RULES, STATUS
-from processors.rules.partition import CONTROL_HEADER
 from schemas.derived import Handled
 from schemas.instants import format_instant
 
