@@ -66,7 +66,7 @@ class Partition:
         self._catalogs = catalogs
         self._control = PartitionState()
         self._control_before: bytes = _encode(self._control)
-        self._store = UserStore(settings.remembered_ids)
+        self._store = UserStore(settings.remembered_ids, settings.decoded_users)
         self._records = UserRecords(self._store, settings, self._counted, catalogs, effects)
         self._parts = UserParts(self._store, settings, self._counted, effects, report)
         self._careful_records = CarefulRecords(self._records, self._store, self._counted, report)

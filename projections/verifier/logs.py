@@ -115,9 +115,11 @@ class Logs:
                     return offsets
             await asyncio.sleep(OFFSETS_POLL_S)
 
-    async def reader(self, ends: Mapping[TopicPartition, int]) -> "Reader":
-        """Return a reader of some partitions from their beginning to these ends."""
-        return Reader(await self._consumer("read_committed"), ends)
+    async def reader(
+        self, ends: Mapping[TopicPartition, int], begins: Mapping[TopicPartition, int] | None = None
+    ) -> "Reader":
+        """Return a reader of some partitions to these ends, from their beginning or from `begins`."""
+        return Reader(await self._consumer("read_committed"), ends, begins)
 
 
 class Reader:
@@ -127,9 +129,15 @@ class Reader:
         ended: partitions whose end is reached.
     """
 
-    def __init__(self, consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> None:
-        """Nothing is read yet."""
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        ends: Mapping[TopicPartition, int],
+        begins: Mapping[TopicPartition, int] | None = None,
+    ) -> None:
+        """Nothing is read yet. `begins` None: from the beginning."""
         self._consumer = consumer
+        self._begins = begins or {}
         self._ends: dict[TopicPartition, int] = {}
         self.ended: set[TopicPartition] = set()
         self._assign(ends)
@@ -143,6 +151,7 @@ class Reader:
     async def again(self, ends: Mapping[TopicPartition, int]) -> None:
         """Read other partitions, or the same ones once more."""
         self._consumer.unsubscribe()
+        self._begins = {}
         self._assign(ends)
 
     async def take(self, place: TopicPartition) -> list[Any] | None:
@@ -156,6 +165,8 @@ class Reader:
             open_places = [one for one in self._ends if one not in self.ended]
             if open_places:
                 await self._consumer.seek_to_beginning(*open_places)
+            for one, begin in self._begins.items():
+                self._consumer.seek(one, begin)
         deadline = time.monotonic() + STALL_S
         while place not in self.ended:
             end = self._ends[place]

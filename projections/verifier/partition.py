@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
 from aiokafka import TopicPartition
@@ -18,7 +18,7 @@ from projections.verifier.refold import Refold
 from projections.verifier.report import Difference, Report
 from projections.verifier.states import Stored, check_marker, compare_states, read_changelog
 from projections.verifier.tables import Refusals, TopicRows
-from projections.verifier.topics import OnRow, TopicCheck
+from projections.verifier.topics import OnRow, TopicCheck, late_erasures
 from projections.verifier.views import ViewCheck, ViewRows
 from schemas.records import LogRecord
 from schemas.topics import DERIVED, EVENTS, OUTCOMES, REJECTED, full_name, progress_group, state_changelog
@@ -129,7 +129,8 @@ class PartitionCheck:
         finally:
             await derived.close()
             await log.close()
-        self._conclude()
+        self._conclude_states()
+        await self._conclude_tables()
 
     async def _snapshot(self) -> Snapshot:
         plan, logs = self._plan, self._logs
@@ -274,9 +275,11 @@ class PartitionCheck:
             self._refold.settle(self._now.stored.marker)
             self._report.users += self._refold.users
             place = self._place(state_changelog(self._plan.prefix))
-            self._states = compare_states(self._report, place, self._refold.state, self._now.stored)
+            self._states = compare_states(
+                self._report, place, self._refold.state, self._refold.control, self._now.stored
+            )
 
-    def _conclude(self) -> None:
+    def _conclude_states(self) -> None:
         for difference in self._states or ():
             if self._in_work():
                 self._report.note(
@@ -284,12 +287,19 @@ class PartitionCheck:
                 )
                 break
             self._report.add(difference)
-        doubles: Mapping[str, Mapping[int, Any]] = {one: check.doubles for one, check in self._checks.items()}
+
+    async def _conclude_tables(self) -> None:
+        """Tables are read; what they lack may have been erased meanwhile, by markers behind the ends that were looked at."""
+        if self._database is None:
+            return
+        check = ViewCheck(self._database, self._report, self._number, self._plan.partitions)
+        found = check.differences(self._views)
         for logical, rows in self._rows.items():
-            rows.conclude(doubles[logical])
-        if self._database is not None:
-            check = ViewCheck(self._database, self._report, self._number, self._plan.partitions)
-            check.compare(self._views, self._now.progress)
+            for erasure in await late_erasures(self._logs, self._place(self._plan.name(logical)), logical, rows.end):
+                rows.forgive(erasure)
+                self._views.moving.add(erasure.user)
+            rows.conclude(self._checks[logical].doubles)
+        check.conclude(found, self._views, self._now.progress)
 
     def _in_work(self) -> bool:
         """Whether the record at the marker is carried out in slices, some of which are in the topics."""

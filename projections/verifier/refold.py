@@ -5,7 +5,7 @@ from hashlib import blake2b
 from typing import Final
 
 from processors.rules.catalogs import CatalogStore
-from processors.rules.partition import Partition
+from processors.rules.partition import MARKER_KEY, Partition
 from processors.rules.settings import FoldSettings
 from projections.errors import VerificationError
 from schemas.emission import CatalogMissingError, Emission
@@ -29,11 +29,13 @@ class Refold:
 
     Attributes:
         state: digest of the value that the changelog must hold, by its key, as of the last `settle`.
+        control: the value that goes with the offset marker.
     """
 
     def __init__(self, number: int, settings: FoldSettings, catalogs: CatalogStore) -> None:
         """Nothing is folded yet. `catalogs` holds all versions that were published."""
         self.state: dict[bytes, bytes] = {}
+        self.control = b""
         self._catalogs = catalogs
         self._fold = Partition(number, settings, catalogs)
         self._records = 0
@@ -76,5 +78,7 @@ class Refold:
                 self.state.pop(key, None)
             else:
                 self.state[key] = digest(value)
+                if key == MARKER_KEY:
+                    self.control = value
         self._fold.commit()
         self._records = self._emissions = 0

@@ -9,6 +9,7 @@ from processors.rules.entries import HISTORY_PREFIX, TALLIES_PREFIX, USER_PREFIX
 from processors.rules.memory import EVENT_IDS, IDEMPOTENCY_KEYS
 from processors.rules.partition import MARKER_KEY
 from processors.rules.upcasts import MARK, present_json
+from projections.verifier.identity import first_difference
 from projections.verifier.logs import Reader
 from projections.verifier.refold import digest
 from projections.verifier.report import Difference, Report
@@ -34,17 +35,19 @@ class Stored(NamedTuple):
         values: digest and offset of the last value of each key.
         marker: input offset that it stands at.
         marker_offset: where the marker stands, None if there is none.
+        control: what is stored with the marker.
     """
 
     values: dict[bytes, tuple[bytes, int]]
     marker: int
     marker_offset: int | None
+    control: bytes = b""
 
 
 async def read_changelog(reader: Reader, place: TopicPartition) -> Stored:
     """Read a changelog partition to its end."""
     values: dict[bytes, tuple[bytes, int]] = {}
-    marker = 0
+    marker, control = 0, b""
     async for record in reader.all(place):
         if record.key is None:
             continue
@@ -53,9 +56,10 @@ async def read_changelog(reader: Reader, place: TopicPartition) -> Stored:
             continue
         values[record.key] = digest(_present(record.key, record.value)), record.offset
         if record.key == MARKER_KEY:
-            marker = _marker.decode(present_json(record.value)).next_offset
+            control = present_json(record.value)
+            marker = _marker.decode(control).next_offset
     found = values.get(MARKER_KEY)
-    return Stored(values, marker, None if found is None else found[1])
+    return Stored(values, marker, None if found is None else found[1], control)
 
 
 def _present(key: bytes, value: bytes) -> bytes:
@@ -70,9 +74,10 @@ def _present(key: bytes, value: bytes) -> bytes:
 
 
 def compare_states(
-    report: Report, place: TopicPartition, expected: dict[bytes, bytes], stored: Stored
+    report: Report, place: TopicPartition, expected: dict[bytes, bytes], control: bytes, stored: Stored
 ) -> list[Difference]:
-    """Return where the changelog differs from the state of the fold at its marker."""
+    """Return where the changelog differs from the state of the fold at its marker: digests by key, and what the fold stores
+    with the marker."""
     counts = report.of(place.topic)
     counts.expected += len(expected)
     counts.found += len(stored.values)
@@ -84,6 +89,8 @@ def compare_states(
             result.append(Difference("lost", place.topic, name, place.partition, expected="a value"))
         elif found[0] != value:
             one, other = f"state at offset {stored.marker} of the log", "another value"
+            if key == MARKER_KEY:
+                one, other = first_difference(present_json(control), stored.control)
             result.append(Difference("wrong", place.topic, name, place.partition, found[1], "", one, other))
     for key, (_, offset) in stored.values.items():
         if key not in expected:

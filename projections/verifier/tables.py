@@ -97,11 +97,19 @@ class TopicRows:
         for rows in self._expected.values():
             for other in [other for other, row in rows.items() if erasure.covers(row.layout, row.values)]:
                 del rows[other]
-        covered = [place for place, one in self.missing.items() if erasure.covers(one.row.layout, one.row.values)]
-        for place in covered:
+        self.forgive(erasure)
+
+    def forgive(self, erasure: Erasure) -> None:
+        """Take a marker, also one behind the end that is looked at: what is missing so far may have gone by it."""
+        for place in [place for place, one in self.missing.items() if erasure.covers(one.row.layout, one.row.values)]:
             del self.missing[place]
         if erasure.logical == TOPIC_REJECTED:
             self._refusals.erased(erasure)
+
+    @property
+    def end(self) -> int:
+        """Offset below which everything is compared."""
+        return self._begin
 
     def _erased_later(self, layout: Layout, values: list[Any], offset: int) -> bool:
         return any(offset < marker and one.covers(layout, values) for marker, one in self._erasures.values())

@@ -7,7 +7,7 @@ from aiokafka import TopicPartition
 
 from projections.verifier.expected import Erasure, Row, Source, expected_row
 from projections.verifier.identity import instant_of, shown_key
-from projections.verifier.logs import Reader
+from projections.verifier.logs import Logs, Reader
 from projections.verifier.matching import Finding, Item, Matching
 from projections.verifier.report import Difference, Report, short
 from projections.verifier.tables import TopicRows
@@ -95,7 +95,9 @@ class TopicCheck:
 
     def _take_vanished(self, emission: Emission, at: int) -> None:
         if self._rows is not None:
-            row = self._row(0, 0, emission.type, emission.key, emission.value)
+            row = expected_row(
+                Source(self.place.topic, self._logical, 0, 0, 0, emission.type, emission.key, emission.value)
+            )
             if row is not None:
                 self._on_row(row, None, at)
 
@@ -123,20 +125,13 @@ class TopicCheck:
         if not self._rows_begun and (item.at is None or self._since is None or item.at >= self._since):
             self._rows_begun = True
             self._rows.begin_at(record.offset)
-        kind = item.kind.decode("utf-8", "replace")
-        row = self._row(record.offset, record.timestamp, kind, record.key, record.value)
+        row = expected_row(_source(record, self._logical))
         if isinstance(row, Erasure):
             self._rows.erase(record.offset, row)
         if self._rows_begun:
             self._rows.expect(record.offset, row.row if isinstance(row, Erasure) else row)
         if row is not None:
             self._on_row(row, record.offset, item.at)
-
-    def _row(
-        self, offset: int, timestamp: int, kind: str, key: bytes | None, value: bytes | None
-    ) -> Row | Erasure | None:
-        topic, partition = self.place
-        return expected_row(Source(topic, self._logical, partition, offset, timestamp, kind, key, value))
 
     async def conclude(self, reader: Reader) -> None:
         """Both sides have ended: report what is different."""
@@ -211,6 +206,25 @@ def _texts(finding: Finding) -> tuple[str, str]:
     if expected is None:
         return "", f"{kind} that nothing causes"
     return kind, "" if found is None else "other bytes or headers"
+
+
+async def late_erasures(logs: Logs, place: TopicPartition, logical: str, begin: int) -> list[Erasure]:
+    """Return the erasures that a topic partition has told of since it ended at `begin`."""
+    end = (await logs.ends([place]))[place]
+    if end <= begin:
+        return []
+    reader = await logs.reader({place: end}, {place: begin})
+    try:
+        found = [expected_row(_source(record, logical)) async for record in reader.all(place)]
+    finally:
+        await reader.close()
+    return [one for one in found if isinstance(one, Erasure)]
+
+
+def _source(record: Any, logical: str) -> Source:
+    kind = next((value for name, value in record.headers if name == "type"), None) or b""
+    place = record.topic, logical, record.partition, record.offset
+    return Source(*place, record.timestamp, kind.decode("utf-8", "replace"), record.key, record.value)
 
 
 def _found_item(record: Any, since: int | None) -> Item:

@@ -198,15 +198,26 @@ class ViewCheck:
         self._partition = partition
         self._partitions = partitions
 
-    def compare(self, expected: ViewRows, progress: Mapping[str, int]) -> None:
-        """Compare all views. `progress`: by logical topic, the offset up to which `expected` has rows; users with rows
-        beyond it are in motion and left out."""
+    def differences(self, expected: ViewRows) -> dict[View, list[tuple[Difference, Values]]]:
+        """Read all views; return, by view, what differs, and of which user (tenant, id)."""
+        found = {}
         for view in VIEWS:
             rows = expected.of(view)
             self._report.of(view.layout.name).expected += len(rows)
-            found = self._differences(view, rows)
-            moving = self._moving(view, progress) | expected.moving if found else set()
-            for difference, user in found:
+            found[view] = self._differences(view, rows)
+        return found
+
+    def conclude(
+        self,
+        found: Mapping[View, list[tuple[Difference, Values]]],
+        expected: ViewRows,
+        progress: Mapping[str, int],
+    ) -> None:
+        """Report what differs, but of users who are in motion: with rows beyond what `expected` has. `progress`: up to where
+        that is, by logical topic."""
+        for view, differences in found.items():
+            moving = self._moving(view, progress) | expected.moving if differences else set()
+            for difference, user in differences:
                 if user in moving:
                     self._report.of(view.layout.name).waiting += 1
                 elif expected.counts(user):
