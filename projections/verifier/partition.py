@@ -100,7 +100,7 @@ class PartitionCheck:
         self._now = Snapshot(None, {}, {}, {}, Stored({}, 0, None), 0, 0)
         self._states: list[Difference] | None = None
         self._latest_ms: int | None = None
-        self._beyond: list[int] = []
+        self._beyond = 0
 
     def _place(self, topic: str) -> TopicPartition:
         return TopicPartition(topic, self._number)
@@ -222,19 +222,22 @@ class PartitionCheck:
         return taker
 
     async def _fold(self, log: Reader, derived: Reader) -> None:
-        """Fold what is applied; then on, as long as records are left that only later ones can have caused: a slice of a
-        long record is written before it is applied, and workers go on meanwhile."""
+        """Fold what is applied, up to the changelog's marker; then on, as long as records are left that only later ones can
+        have caused: a slice of a long record is written before it is applied, and workers go on meanwhile."""
         taken = count = 0
         applied = self._now.committed or 0
         async for found in log.all(self._place(self._plan.name(EVENTS))):
             record = LogRecord(
                 found.partition, found.offset, found.timestamp, found.key, found.value, tuple(found.headers)
             )
-            if record.offset >= self._now.stored.marker:
+            at_marker = record.offset >= self._now.stored.marker
+            if at_marker:
                 self._compare_states()
             needed = record.offset < applied
-            if not needed and not await self._more_to_explain(derived, first=not self._beyond):
-                break
+            if not needed:
+                more = await self._more_to_explain(derived, first=not self._beyond)
+                if at_marker and not more:
+                    break
             taken += self._apply(record, needed)
             if taken >= FOLLOW:
                 taken = 0
@@ -252,7 +255,7 @@ class PartitionCheck:
             self._report.records += 1
         else:
             self._report.beyond += 1
-            self._beyond.append(record.offset)
+            self._beyond += 1
         at = self._latest_ms = max(record.timestamp_ms, self._latest_ms or record.timestamp_ms)
         count = 0
         for emissions in self._refold.emissions(record):
@@ -302,6 +305,5 @@ class PartitionCheck:
         check.conclude(found, self._views, self._now.progress)
 
     def _in_work(self) -> bool:
-        """Whether the record at the marker is carried out in slices, some of which are in the topics."""
-        optional = sum(check.matching.optional for check in self._checks.values())
-        return bool(self._beyond) and optional > 0
+        """Whether the record at the marker is carried out in slices: a part of what it causes is in the topics already."""
+        return max((check.matching.latest for check in self._checks.values()), default=-1) >= self._now.stored.marker
