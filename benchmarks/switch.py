@@ -23,10 +23,10 @@ from msgspec import UNSET
 
 from processors.rules.catalogs import CatalogStore
 from processors.rules.decode import decode
+from processors.rules.entries import TALLIES_PREFIX, USER_PREFIX
 from processors.rules.filters import matches
 from processors.rules.partition import Partition
 from processors.rules.settings import FoldSettings
-from processors.rules.store import TALLIES_PREFIX, USER_PREFIX
 from schemas.catalog_file import encode_config
 from schemas.emission import Emission
 from schemas.instants import DAY_MS, format_instant, parse_instant

@@ -13,6 +13,8 @@ import sys
 import sysconfig
 import tomllib
 from collections.abc import Sequence
+from hashlib import sha256
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -28,6 +30,7 @@ SUFFIX: Final = sysconfig.get_config_var("EXT_SUFFIX")
 _COPIED: Final = ("schemas", "processors", "projections", "deploy", "benchmarks", "tests", "docs")
 _COPIED_FILES: Final = ("pyproject.toml", "setup.py", "README.md")
 _STAMP: Final = ".made"
+_MODULES: Final = ".modules"
 
 
 def listed_modules(root: Path = ROOT) -> list[Path]:
@@ -69,12 +72,41 @@ def make() -> Path:
     sources = "\n".join(f"{path} {time}" for path, time in sorted(_sources(ROOT).items()))
     if stamp.exists() and stamp.read_text(encoding="utf-8") == sources:
         return TREE
+    modules = _fingerprint()
+    made = TREE / _MODULES
+    kept: dict[Path, bytes] = {}
+    if made.exists() and made.read_text(encoding="utf-8") == modules:
+        found = (path.relative_to(TREE) for path in TREE.rglob(f"*{SUFFIX}"))
+        kept = {
+            path: (TREE / path).read_bytes() for path in found if path.parts[0] != "build"
+        }  # setuptools keeps copies
     shutil.rmtree(TREE, ignore_errors=True)
     TREE.mkdir(parents=True)
     for name in _COPIED:
         shutil.copytree(ROOT / name, TREE / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in _COPIED_FILES:
         shutil.copy2(ROOT / name, TREE / name)
+    if kept:
+        for relative, content in kept.items():
+            (TREE / relative).write_bytes(content)
+    else:
+        _compile()
+    made.write_text(modules, encoding="utf-8")
+    stamp.write_text(sources, encoding="utf-8")
+    return TREE
+
+
+def _fingerprint() -> str:
+    """Return what the extension modules depend on: what is compiled, and with what. Their build takes a minute."""
+    digest = sha256(f"{sys.version} {version('mypy')}".encode())
+    for path in (Path("pyproject.toml"), Path("setup.py"), *listed_modules()):
+        digest.update(f"\0{path}\0".encode() + (ROOT / path).read_bytes())
+    for path in sorted((ROOT / "schemas").glob("*.py")):  # compiled code depends on the types of these
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _compile() -> None:
     command = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
     done = subprocess.run(
         command,
@@ -88,8 +120,6 @@ def make() -> Path:
     if done.returncode:
         print(done.stdout, file=sys.stderr)
         done.check_returncode()
-    stamp.write_text(sources, encoding="utf-8")
-    return TREE
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -13,8 +13,9 @@ from deploy.embedded.paths import home_dir
 from deploy.environment import Reader, flag, matching, one_of, path, seconds, text, whole
 from schemas.brokers import Brokers
 from schemas.operations import GRACE_S, LOOPBACK
+from schemas.retention import Retention, parse_retention
 from schemas.secrets import Dsn, Secret
-from schemas.topics import DEFAULT_PARTITIONS, DEFAULT_PREFIX
+from schemas.topics import DEFAULT_PARTITIONS, DEFAULT_PREFIX, EVENTS, RETAINED, RETENTION_GROUPS
 
 if TYPE_CHECKING:
     from processors.agents.worker import WorkerOptions
@@ -65,6 +66,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """PLAUDIT_SESSION_SECONDS: silence after which a worker loses its partitions."""
     allow_retention: bool = False
     """PLAUDIT_ALLOW_RETENTION=1: the input log may have a retention (X9a)."""
+    topic_retention: Retention = {}
+    """PLAUDIT_TOPIC_RETENTION: days that topics keep their records, `derived=30d rejected=90d` (X30a)."""
+    table_retention: Retention = {}
+    """PLAUDIT_TABLE_RETENTION: days that tables keep their rows, `metric_events=400d` (X30a)."""
     metrics_port: int = 0
     """PLAUDIT_METRICS_PORT: where worker and sink serve /metrics, /healthz and /readyz; 0 = nowhere."""
     metrics_host: str = LOOPBACK
@@ -89,6 +94,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             tick_interval_s=self.tick_interval_s,
             session_s=self.session_s,
             allow_retention=self.allow_retention,
+            retention=self.topic_retention,
             metrics_port=self.metrics_port,
             metrics_host=self.metrics_host,
             grace_s=self.grace_s,
@@ -98,6 +104,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Return the settings of `environ`, by default the process's. SettingsError for the first that does not fit."""
     read = Reader(os.environ if environ is None else environ)
+    allow_retention = read("PLAUDIT_ALLOW_RETENTION", flag, False)
     return Settings(
         kafka=read_brokers(read),
         clickhouse_url=read_clickhouse(read),
@@ -111,9 +118,34 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         database=read("PLAUDIT_DATABASE", matching(_IDENTIFIER, "letters, digits and '_'"), "plaudit"),
         tick_interval_s=read("PLAUDIT_TICK_SECONDS", seconds(0.1, MAX_TICK_S), 30.0),
         session_s=read("PLAUDIT_SESSION_SECONDS", seconds(MIN_SESSION_S, MAX_SESSION_S), 8.0),
-        allow_retention=read("PLAUDIT_ALLOW_RETENTION", flag, False),
+        allow_retention=allow_retention,
+        topic_retention=read(
+            "PLAUDIT_TOPIC_RETENTION", lambda given: _topic_retention(given, allow_retention), Retention()
+        ),
+        table_retention=read("PLAUDIT_TABLE_RETENTION", _table_retention, Retention()),
         metrics_port=read("PLAUDIT_METRICS_PORT", whole(0, 65_535), 0),
         metrics_host=read("PLAUDIT_METRICS_HOST", matching(_HOST, "a host name or an address"), LOOPBACK),
         grace_s=read("PLAUDIT_GRACE_SECONDS", seconds(1.0, MAX_GRACE_S), GRACE_S),
         log_level=read(LEVEL_VARIABLE, one_of(LEVELS), DEFAULT_LEVEL),
     )
+
+
+def _topic_retention(given: str, allowed: bool) -> Retention:
+    found = parse_retention(given, RETAINED, RETENTION_GROUPS)
+    if EVENTS in found and not allowed:
+        raise ValueError(
+            "the input log is what replay, preview and why read; to let it forget, set PLAUDIT_ALLOW_RETENTION=1 too"
+        )
+    return found
+
+
+def _table_retention(given: str) -> Retention:
+    from projections.tables import ROLLUPS, TABLES, TIME_COLUMNS
+
+    try:
+        return parse_retention(given, TIME_COLUMNS)
+    except ValueError as error:
+        lasting = [name for name in (*(table.name for table in TABLES), *ROLLUPS) if name not in TIME_COLUMNS]
+        if any(f"'{name}'" in str(error) for name in lasting):
+            raise ValueError(f"{error}. {', '.join(lasting)} say how things stand now, and have none") from None
+        raise

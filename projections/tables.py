@@ -223,4 +223,18 @@ TABLES: Final = (
 ROLLUPS: Final = ("metric_totals_rollup", "user_activity_rollup", "points_balances_rollup")
 """Tables that materialized views fill."""
 
+TIME_COLUMNS: Final = {
+    "metric_events": "effective_at",
+    "points_awards": "date",
+    "level_changes": "at",
+    "achievement_completions": "achieved_at",
+    "streak_periods_log": "period_end",
+    "streak_freezes": "at",
+    "streak_events": "at",
+    "rejected": "at",
+    "erasures": "erased_at",
+}
+"""Tables that may have a retention, and the time that counts. The others say how things stand now; their rows go with
+the user."""
+
 PROGRESS_TABLE: Final = "sink_progress"

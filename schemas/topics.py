@@ -1,8 +1,11 @@
 """Topics, their keys and settings, and which type goes where (architecture.md section 3, wire.md section 2)."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
+
+from schemas.retention import DAY_MS
 
 EVENTS: Final = "events"
 CATALOG: Final = "catalog"
@@ -78,8 +81,18 @@ class TopicSpec(msgspec.Struct, frozen=True):
     config: dict[str, str]
 
 
-def topic_specs() -> list[TopicSpec]:
-    """Return all topics of an installation (X5, X9a), without the state changelog, which the engine declares."""
+RETAINED: Final = (EVENTS, *DERIVED, OUTCOMES, REJECTED)
+"""Logical topics that may have a retention."""
+
+RETENTION_GROUPS: Final = {"derived": DERIVED}
+"""Names that stand for several of them."""
+
+
+def topic_specs(retention: Mapping[str, int] = {}) -> list[TopicSpec]:
+    """Return all topics of an installation (X5, X9a), without the state changelog, which the engine declares.
+
+    `retention`: days that topics keep their records, by logical name; the others keep them for ever.
+    """
     size = {"max.message.bytes": str(MAX_TOPIC_RECORD_BYTES)}
     derived = {"message.timestamp.type": "LogAppendTime", **size}
     return [
@@ -87,8 +100,8 @@ def topic_specs() -> list[TopicSpec]:
             EVENTS,
             None,
             {
-                "retention.ms": "-1",
                 "segment.ms": str(_TEN_YEARS_MS),
+                **_kept(retention.get(EVENTS)),
                 "message.timestamp.type": "CreateTime",
                 "message.timestamp.after.max.ms": str(_FUTURE_LIMIT_MS),
                 **size,
@@ -96,8 +109,16 @@ def topic_specs() -> list[TopicSpec]:
         ),
         TopicSpec(CATALOG, 1, {"cleanup.policy": "compact", **size}),
         TopicSpec(HANDLED, 1, {"cleanup.policy": "compact"}),
-        *(TopicSpec(name, None, {"retention.ms": "-1", **derived}) for name in (*DERIVED, OUTCOMES, REJECTED)),
+        *(TopicSpec(name, None, {**_kept(retention.get(name)), **derived}) for name in (*DERIVED, OUTCOMES, REJECTED)),
     ]
+
+
+def _kept(days: int | None) -> dict[str, str]:
+    """Only whole segments go, when their latest record is too old: a segment spans a day at most, and half of it if that
+    is all that is kept."""
+    if days is None:
+        return {"retention.ms": "-1"}
+    return {"retention.ms": str(days * DAY_MS), "segment.ms": str(DAY_MS if days > 1 else DAY_MS // 2)}
 
 
 def full_name(name: str, prefix: str = DEFAULT_PREFIX) -> str:

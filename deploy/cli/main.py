@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "freeze": ("freeze", "Grant a streak freeze."),
     "streak": ("streak", "Pause, unpause, restore, reset a user's streak."),
     "preferences": ("preferences", "Change a user's preferences."),
+    "retention": ("retention", "Show and set how long topics and tables keep what they hold."),
     "erase": ("erase", "Erase all that is known of a user."),
     "import-git": ("import_git", "Turn a git history into metric events."),
     "tail": ("tail", "Show derived events as they come."),
@@ -106,6 +107,8 @@ Settings are environment variables:
   PLAUDIT_TICK_SECONDS       time between ticks of the clock (30)
   PLAUDIT_SESSION_SECONDS    silence after which a worker loses its partitions (8)
   PLAUDIT_ALLOW_RETENTION    1: the input log may have a retention
+  PLAUDIT_TOPIC_RETENTION    how long topics keep records: "derived=30d rejected=90d"; unset: for ever
+  PLAUDIT_TABLE_RETENTION    how long tables keep rows: "metric_events=400d"; unset: for ever
   PLAUDIT_METRICS_PORT       where worker or sink serve /metrics, /healthz and /readyz (0: nowhere)
   PLAUDIT_METRICS_HOST       address that they bind to there (127.0.0.1)
   PLAUDIT_GRACE_SECONDS      how long worker and sink may take to end in order (25)

@@ -1,8 +1,13 @@
 """`plaudit sink`: derived events to ClickHouse."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from deploy.cli.support.errors import DONE
+
+if TYPE_CHECKING:
+    from deploy.settings import Settings
 
 
 @click.command(
@@ -30,6 +35,8 @@ def command(topics: tuple[str, ...], until_caught_up: bool) -> int:
     settings = read_settings()
     found = need_servers(kafka=True, clickhouse=True)
     check_access(found)
+    if settings.table_retention:
+        _warn_of_retention(found.clickhouse, settings)
     instance = claim_instance(settings.instance, settings.home, SINKS)
     try:
         run_sink_process(
@@ -49,3 +56,21 @@ def command(topics: tuple[str, ...], until_caught_up: bool) -> int:
     finally:
         instance.release()
     return DONE
+
+
+def _warn_of_retention(clickhouse: str, settings: "Settings") -> None:
+    """Log where tables keep rows for another time than the settings say; a server that is away is no reason to wait."""
+    import structlog
+    from clickhouse_connect.driver.exceptions import Error
+
+    from projections.connection import connect
+    from projections.retention import differences
+
+    log = structlog.get_logger(__name__)
+    try:
+        client = connect(clickhouse)
+        for difference in differences(client, settings.database, settings.table_retention):
+            log.warning("retention_differs", difference=difference, fix="plaudit retention apply")
+        client.close()
+    except (Error, OSError) as error:
+        log.warning("retention_not_checked", error=str(error)[:300])

@@ -55,7 +55,7 @@ def command(as_json: bool, watch: bool, every: float, urls: tuple[str, ...]) -> 
 
     quiet_logging()
     settings = read_settings()
-    found = need_servers(kafka=True, clickhouse=True)
+    found = need_servers(kafka=True, clickhouse=True, answering=False)  # one that does not is told
     while True:
         status = asyncio.run(_gather(settings, found, urls))
         _show(status, as_json, watch)

@@ -29,7 +29,11 @@ def create() -> int:
     settings = read_settings()
     with servers(kafka=True, fresh=True) as found:
         names = Names(settings.prefix)
-        created = asyncio.run(create_topics(found.kafka, names, settings.partitions, settings.replication))
+        created = asyncio.run(
+            create_topics(
+                found.kafka, names, settings.partitions, settings.replication, retention=settings.topic_retention
+            )
+        )
     for name in created:
         print(f"created {name}")
     if not created:

@@ -38,7 +38,7 @@ def known_urls(settings: Settings, more: Iterable[str]) -> list[str]:
 
 
 def ask_processes(urls: Iterable[str]) -> list[ProcessShown]:
-    """Return those that answer."""
+    """Return what they say; without those that nobody listens for: they do not run."""
     with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
         return [found for found in pool.map(_ask, urls) if found is not None]
 
@@ -55,8 +55,12 @@ def _ask(url: str) -> ProcessShown | None:
     try:
         live, ready = _report(f"{url}/healthz"), _report(f"{url}/readyz")
         families = list(text_string_to_metric_families(_get(f"{url}/metrics")[1]))
-    except (OSError, ValueError, KeyError):
-        return None
+    except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, ConnectionRefusedError) or isinstance(
+            getattr(error, "reason", None), ConnectionRefusedError
+        ):
+            return None
+        return _silent(url, str(error) or type(error).__name__)
     build = next(
         (sample.labels for family in families if family.name == metrics.BUILD_INFO.name for sample in family.samples),
         {},
@@ -76,6 +80,20 @@ def _ask(url: str) -> ProcessShown | None:
         ready=ready["ok"],
         failing=[f"{one['check']}: {one['says']}" for one in (*live["checks"], *ready["checks"]) if not one["ok"]],
         metrics=values,
+    )
+
+
+def _silent(url: str, why: str) -> ProcessShown:
+    """A process that listens and does not answer, as one that hangs does."""
+    return ProcessShown(
+        url=url,
+        process="process",
+        instance=f"at {url}",
+        version="",
+        live=False,
+        ready=False,
+        failing=[f"it does not answer: {why}"],
+        metrics={},
     )
 
 

@@ -21,6 +21,9 @@ from schemas.brokers import Brokers
 from schemas.instants import format_instant
 from schemas.secrets import Dsn
 
+KAFKA_S: Final = 30.0
+"""How long Kafka may take; brokers that take longer do not answer."""
+
 MUST_STAY_0: Final = (
     (metrics.SKIPPED, alarms.SKIPPED),
     (metrics.SINK_DUPLICATES, alarms.SINK_DUPLICATES),
@@ -71,9 +74,10 @@ async def gather(settings: Settings, kafka: Brokers, clickhouse: Dsn, urls: Iter
 
 async def _ask_kafka(settings: Settings, brokers: Brokers) -> Kafka | str:
     try:
-        return await ask_kafka(brokers, Names(settings.prefix), settings.database)
+        asking = ask_kafka(brokers, Names(settings.prefix), settings.database)
+        return await asyncio.wait_for(asking, KAFKA_S)
     except (KafkaError, TimeoutError, OSError) as error:
-        return f"Kafka at {brokers} does not answer: {error or type(error).__name__}"
+        return f"Kafka at {brokers} does not answer: {str(error) or type(error).__name__}"
 
 
 def _ask_clickhouse(settings: Settings, url: Dsn) -> tuple[list[TableShown], list[ReasonShown]] | str:

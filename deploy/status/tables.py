@@ -7,6 +7,9 @@ from deploy.status.document import ReasonShown, TableShown
 from projections.tables import ROLLUPS, TABLES
 from schemas.secrets import Dsn
 
+ANSWER_S: Final = 20.0
+"""How long a query may take; a server that takes longer does not answer."""
+
 _PARTS: Final = f"""
 SELECT table AS name, sum(rows) AS rows, sum(bytes_on_disk) AS bytes,
     {instant_sql("max(toDateTime64(modification_time, 3, 'UTC'))")} AS changed
@@ -26,7 +29,7 @@ ORDER BY records DESC, reason
 def ask_clickhouse(url: Dsn, database: str) -> tuple[list[TableShown], list[ReasonShown]]:
     """Return the tables, in the order in which they are declared, and the refused records by reason. Rows and bytes are
     those of active parts: rows that merges will drop count. CommandError if the server does not answer or refuses."""
-    server = ClickHouse(url, database)
+    server = ClickHouse(url, database, answer_s=ANSWER_S)
     parts = {row["name"]: row for row in server.rows(_PARTS, database=database)}
     names = [*(table.name for table in TABLES), *ROLLUPS]
     tables = [

@@ -26,6 +26,7 @@ from processors.rules.catalogs import CatalogStore as Catalogs
 from processors.rules.settings import FoldSettings
 from schemas.brokers import Brokers
 from schemas.operations import GRACE_S, LOOPBACK
+from schemas.retention import Retention
 from schemas.topics import DEFAULT_PARTITIONS, DEFAULT_PREFIX
 
 log = structlog.get_logger(__name__)
@@ -50,6 +51,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     tick_interval_s: float = TICK_INTERVAL_S
     session_s: float = SESSION_S
     allow_retention: bool = False
+    retention: Retention = {}
+    """Days that topics keep their records, by logical name."""
     metrics_port: int = 0
     """Where /metrics, /healthz and /readyz are served; 0 = nowhere."""
     metrics_host: str = LOOPBACK
@@ -98,6 +101,7 @@ async def work(options: WorkerOptions, stop: asyncio.Event, *, clock: bool, rule
             names=names,
             session_s=options.session_s,
             allow_retention=options.allow_retention,
+            retention=options.retention,
             grace_s=options.grace_s,
         )
         if not options.control_token:

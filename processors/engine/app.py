@@ -20,12 +20,14 @@ from processors.engine.fold import CatalogStore
 from processors.engine.metrics import Metrics
 from processors.engine.names import Names
 from processors.engine.producer import KafkaPort
+from processors.engine.retention import warn_of_differences
 from processors.engine.round import Limits, RoundRunner
 from processors.engine.table import EngineTables, MakeFold, StateTable
 from processors.engine.topics import check_topics
 from processors.engine.worker import RoundWorker
 from schemas.brokers import REQUEST_TIMEOUT_MS, Brokers
 from schemas.operations import GRACE_S
+from schemas.retention import Retention
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +73,8 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     session_s: float = SESSION_S
     allow_retention: bool = False
     """Whether the input log may have a retention (X9a)."""
+    retention: Retention = {}
+    """What the settings say of it; the start logs where topics differ."""
     grace_s: float = GRACE_S
     """How long an orderly end may take."""
 
@@ -130,13 +134,14 @@ class Engine:
         """
         check_libraries()
         options = self.options
-        await check_topics(
+        topics = await check_topics(
             options.brokers,
             options.names,
             options.partitions,
             allow_retention=options.allow_retention,
             patience_s=START_PATIENCE_S,
         )
+        warn_of_differences(topics, options.names, options.retention)
         self.app.finalize()
         await self.app.maybe_start()
         self._started = True

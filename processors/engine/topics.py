@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,7 @@ from processors.engine.access import UNAUTHORISED, refusal, unreachable
 from processors.engine.errors import StartupError, UnreachableError
 from processors.engine.names import Names
 from schemas.brokers import Brokers
+from schemas.retention import DAY_MS
 from schemas.topics import (
     CATALOG,
     DERIVED,
@@ -53,6 +54,8 @@ CHANGELOG_CONFIG: Final = {
     "segment.bytes": str(32 * 1024 * 1024),
     "segment.ms": "3600000",
     "min.cleanable.dirty.ratio": "0.3",
+    # What was replaced, or erased, is gone a day later even where little is written.
+    "max.compaction.lag.ms": str(DAY_MS),
 }
 
 
@@ -64,14 +67,16 @@ class TopicState(msgspec.Struct, frozen=True):
     config: dict[str, str]
 
 
-def all_specs(names: Names) -> list[TopicSpec]:
-    """Return every topic of an installation by its full name, the changelog included."""
-    specs = [TopicSpec(full_name(spec.name, names.prefix), spec.partitions, spec.config) for spec in topic_specs()]
+def all_specs(names: Names, retention: Mapping[str, int] = {}) -> list[TopicSpec]:
+    """Return every topic of an installation by its full name, the changelog included; `retention` as in `topic_specs`."""
+    specs = [
+        TopicSpec(full_name(spec.name, names.prefix), spec.partitions, spec.config) for spec in topic_specs(retention)
+    ]
     return [*specs, TopicSpec(names.changelog, None, CHANGELOG_CONFIG)]
 
 
 @asynccontextmanager
-async def _admin(brokers: Brokers) -> "AsyncIterator[AIOKafkaAdminClient]":
+async def admin_client(brokers: Brokers) -> "AsyncIterator[AIOKafkaAdminClient]":
     admin = AIOKafkaAdminClient(**brokers.client(), client_id="plaudit-admin")
     try:
         await admin.start()
@@ -88,15 +93,19 @@ async def _admin(brokers: Brokers) -> "AsyncIterator[AIOKafkaAdminClient]":
 
 
 async def create_topics(
-    brokers: Brokers, names: Names, partitions: int, replication: int = DEFAULT_REPLICATION
+    brokers: Brokers,
+    names: Names,
+    partitions: int,
+    replication: int = DEFAULT_REPLICATION,
+    retention: Mapping[str, int] = {},
 ) -> list[str]:
     """Create the topics that are not there; return their names once the cluster shows them.
 
-    Topics that exist are left as they are (see `check_topics`). StartupError, with the cluster's reason, if one is
-    refused.
+    Topics that exist are left as they are (see `check_topics`, `retention.apply_retention`). StartupError, with the
+    cluster's reason, if one is refused.
     """
-    specs = all_specs(names)
-    async with _admin(brokers) as admin:
+    specs = all_specs(names, retention)
+    async with admin_client(brokers) as admin:
         present = await _partition_counts(admin)
         missing = [spec for spec in specs if spec.name not in present]
         if not missing:
@@ -128,7 +137,7 @@ def durability(replication: int) -> dict[str, str]:
 
 async def describe_topics(brokers: Brokers, names: Names) -> list[TopicState]:
     """Return the topics of the installation that exist, in the order of `all_specs`."""
-    async with _admin(brokers) as admin:
+    async with admin_client(brokers) as admin:
         counts = await _partition_counts(admin)
         wanted = [spec.name for spec in all_specs(names) if spec.name in counts]
         configs = await _configs(admin, wanted)
@@ -137,8 +146,8 @@ async def describe_topics(brokers: Brokers, names: Names) -> list[TopicState]:
 
 async def check_topics(
     brokers: Brokers, names: Names, partitions: int, *, allow_retention: bool = False, patience_s: float = 0.0
-) -> None:
-    """StartupError that names everything wrong with the topics: missing ones, partition counts, settings (X9a).
+) -> list[TopicState]:
+    """Return the topics; StartupError that names everything wrong with them: missing ones, partition counts, settings (X9a).
 
     `allow_retention`: the operator has decided that the input log may forget. `patience_s`: how long to wait for
     brokers that do not answer, or fail meanwhile, before UnreachableError.
@@ -147,6 +156,7 @@ async def check_topics(
     problems = find_problems(topics, names, partitions, allow_retention=allow_retention)
     if problems:
         raise StartupError("the topics do not fit:\n" + "\n".join(f"- {problem}" for problem in problems))
+    return topics
 
 
 async def _describe_patiently(brokers: Brokers, names: Names, patience_s: float) -> list[TopicState]:
@@ -206,7 +216,7 @@ def _setting_problems(present: dict[str, TopicState], names: Names, allow_retent
     ]
     events = present.get(names.input)
     segment_ms = int(events.config.get("segment.ms", "0")) if events is not None else MIN_EVENTS_SEGMENT_MS
-    if segment_ms < MIN_EVENTS_SEGMENT_MS:
+    if segment_ms < MIN_EVENTS_SEGMENT_MS and not allow_retention:
         problems.append(
             f"{names.input} has segment.ms={segment_ms}. Records of history carry old timestamps and would open "
             "segment after segment; set it to ten years (315360000000)."

@@ -4,9 +4,10 @@ from collections import Counter as Tally
 from collections.abc import Callable
 from typing import Final
 
+from processors.rules.entries import Savepoint
 from processors.rules.errors import RejectedError
 from processors.rules.plan import Plan
-from processors.rules.store import Savepoint, UserStore
+from processors.rules.store import UserStore
 from processors.rules.user_records import UserRecords
 from schemas.emission import CatalogMissingError, Emission
 from schemas.records import LogRecord, UserRecord

@@ -125,16 +125,16 @@ class Partition:
             done = True
         except (CatalogMissingError, MemoryError):
             raise
-        except Exception as error:
+        except Exception as failure:  # a name of its own: compiled code gives a name one type
             if is_control(record.value):
-                error.add_note(f"in the control record at offset {record.offset} of partition {record.partition}")
+                failure.add_note(f"in the control record at offset {record.offset} of partition {record.partition}")
                 raise
-            self._report(error, record)
+            self._report(failure, record)
             del out[begin:]
             if not self._careful:
                 self._redo_round()
                 return self.process(record, out, limit)
-            self._refuse(record, internal_error(error), out)  # no part of a user's: nothing is touched yet
+            self._refuse(record, internal_error(failure), out)  # no part of a user's: nothing is touched yet
             done = True
         if done:
             self._round.append(record)

@@ -9,22 +9,27 @@ from typing import Final
 import msgspec
 
 from processors.rules import timers
-from processors.rules.memory import ID_KINDS, Mark, Memory, parse_chunk_key
+from processors.rules.entries import (
+    ANNEXES,
+    DUE_BYTES,
+    NEVER,
+    NO_ANNEXES,
+    PLACES,
+    USER_PREFIX,
+    Entry,
+    Erased,
+    Saved,
+    Savepoint,
+    Stored,
+    stored_size,
+    with_annex,
+)
+from processors.rules.memory import ID_KINDS, Memory, parse_chunk_key
 from processors.rules.tallies import Tallies
 from processors.rules.upcasts import MARK, present_json
 from processors.rules.user import User
-from schemas.state import Row, UserState
+from schemas.state import UserState
 
-USER_PREFIX: Final = b"u"
-"""First byte of the changelog key of a user's state; ids have keys of their own (memory.chunk_key)."""
-
-HISTORY_PREFIX: Final = b"h"
-"""First byte of the changelog key of a user's settled rows: they grow, and change only at settlements."""
-
-TALLIES_PREFIX: Final = b"t"
-"""First byte of the changelog key of a user's tallies: they change only with events that carry attributes."""
-
-NEVER: Final = 2**63 - 1
 AT_ONCE: Final = -(2**63)
 """Due instant of a user whose own cannot be worked out: the next tick fails for it, and sets it aside (D-89)."""
 
@@ -35,149 +40,9 @@ DECODED_USERS: Final = 20_000
 """Users of a partition that are kept decoded, those changed last; of others only what the changelog has is in memory."""
 
 _HEAP_SLACK: Final = 1_000
-_DUE_BYTES: Final = 8
 
 _encode: Final = msgspec.json.Encoder().encode
 _decoder: Final = msgspec.json.Decoder(UserState)
-_history_decoder: Final = msgspec.json.Decoder(list[list[Row]])
-
-
-Saved = tuple[bytes, list[list[Row]], bool]
-"""A user's state and settled rows at one moment. A refused record never reaches the tallies."""
-
-
-class Annex:
-    """A part of what is known of a user that has a changelog key of its own, written only when it changed."""
-
-    prefix: bytes
-
-    def changed(self, user: User) -> bool:
-        """Tell whether the part changed since it was last written."""
-        raise NotImplementedError
-
-    def encode(self, user: User) -> bytes:
-        """Return the stored form."""
-        raise NotImplementedError
-
-    def decode(self, user: User, stored: bytes) -> None:
-        """Give the user what was stored."""
-        raise NotImplementedError
-
-    def written(self, user: User) -> None:
-        """Note that the part is in the changelog as it is now."""
-        raise NotImplementedError
-
-
-class _History(Annex):
-    """Settled rows (S72)."""
-
-    def __init__(self) -> None:
-        self.prefix = HISTORY_PREFIX
-
-    def changed(self, user: User) -> bool:
-        return user.history_changed
-
-    def encode(self, user: User) -> bytes:
-        return _encode(user.history)
-
-    def decode(self, user: User, stored: bytes) -> None:
-        user.history = _history_decoder.decode(stored)
-
-    def written(self, user: User) -> None:
-        user.history_changed = False
-
-
-class _Tallies(Annex):
-    """Tallies of events with attributes (P12), decoded when first needed."""
-
-    def __init__(self) -> None:
-        self.prefix = TALLIES_PREFIX
-
-    def changed(self, user: User) -> bool:
-        return user.tallies is not None and user.tallies.changed
-
-    def encode(self, user: User) -> bytes:
-        assert user.tallies is not None
-        return user.tallies.encode()
-
-    def decode(self, user: User, stored: bytes) -> None:
-        user.tallies = Tallies(stored)
-
-    def written(self, user: User) -> None:
-        if user.tallies is not None:
-            user.tallies.changed = False
-
-
-_ANNEXES: Final[tuple[Annex, ...]] = (_History(), _Tallies())
-_PLACES: Final = {annex.prefix: place for place, annex in enumerate(_ANNEXES)}
-
-_Stored = tuple[bytes | None, ...]
-_NO_ANNEXES: Final[_Stored] = (None,) * len(_ANNEXES)
-
-
-def _with(stored: _Stored, place: int, value: bytes | None) -> _Stored:
-    return (*stored[:place], value, *stored[place + 1 :])
-
-
-class _Entry:
-    """One user: the state as the changelog has it, and as it is in memory once touched.
-
-    The stored form is the next due instant in 8 bytes, so that recovery need not decode the state for the timers; then the
-    version in one (X33), then JSON.
-    """
-
-    __slots__ = ("annexes", "due", "stored", "user")
-
-    def __init__(self, stored: bytes | None, user: User | None, annexes: _Stored = _NO_ANNEXES) -> None:
-        self.stored = stored
-        self.annexes = annexes  # as the changelog has them, in the order of _ANNEXES
-        self.user = user
-        self.due = NEVER if stored is None else int.from_bytes(stored[:_DUE_BYTES], signed=True)
-
-
-def _size(entry: _Entry) -> int:
-    """Bytes of a user on the changelog, as of the last round."""
-    size = 0 if entry.stored is None else len(entry.stored)
-    for value in entry.annexes:
-        if value is not None:
-            size += len(value)
-    return size
-
-
-class _Erased:
-    """What the changelog has of a user whom the round in hand erased; a new one may have come since."""
-
-    __slots__ = ("entry", "memory")
-
-    def __init__(self, entry: _Entry | None, memory: Memory | None) -> None:
-        self.entry = entry
-        self.memory = memory
-
-    @property
-    def annexes(self) -> _Stored:
-        return _NO_ANNEXES if self.entry is None else self.entry.annexes
-
-
-class Savepoint:
-    """All that is known of a user in the midst of a round, for `UserStore.restore`. No `saved`: the user is not there."""
-
-    __slots__ = ("due", "entry", "memory", "saved", "tallies", "tallies_changed")
-
-    def __init__(
-        self,
-        entry: _Entry | None,
-        saved: Saved | None,
-        tallies: bytes | None,
-        memory: tuple[Mark, Mark] | None,
-        *,
-        tallies_changed: bool,
-    ) -> None:
-        self.entry = entry
-        self.due = NEVER if entry is None else entry.due
-        self.saved = saved
-        self.tallies = tallies
-        self.tallies_changed = tallies_changed
-        self.memory = memory
 
 
 class UserStore:
@@ -187,19 +52,19 @@ class UserStore:
         self._remembered_ids = remembered_ids
         self._most_decoded = decoded_users
         self._decoded: OrderedDict[bytes, None] = OrderedDict()  # may be decoded; used last comes last
-        self._entries: dict[bytes, _Entry] = {}
+        self._entries: dict[bytes, Entry] = {}
         self._memories: dict[bytes, Memory] = {}
         self._heap: list[
             tuple[int, bytes]
         ] = []  # (due, key); entries that no longer match a user's due are passed over
         self._touched: dict[bytes, bytes | None] = {}  # key -> stored form before the round
         self._stale: dict[bytes, None] = {}  # touched since the timers were last brought up to date
-        self._erased: dict[bytes, _Erased] = {}  # by the round
+        self._erased: dict[bytes, Erased] = {}  # by the round
         self._aside: list[tuple[int, bytes]] = []  # due, and to be passed over by the record in hand
         self._sorted: list[bytes] | None = None  # all keys, until users come or go
         self._prepared: dict[bytes, bytes] = {}
-        self._prepared_annexes: dict[bytes, _Stored] = {}
-        self._waiting: dict[bytes, _Stored] = {}  # annexes whose user comes later in the changelog
+        self._prepared_annexes: dict[bytes, Stored] = {}
+        self._waiting: dict[bytes, Stored] = {}  # annexes whose user comes later in the changelog
         self.stored_bytes = 0
         """Encoded states and annexes of all users, as of the last round."""
         self.remembered = 0
@@ -215,15 +80,15 @@ class UserStore:
                 self._entries.pop(key[1:], None)
             else:
                 before = self._entries.get(key[1:])
-                annexes = before.annexes if before else self._waiting.pop(key[1:], _NO_ANNEXES)
-                self._entries[key[1:]] = _Entry(value, None, annexes)
-        elif kind in _PLACES:
+                annexes = before.annexes if before else self._waiting.pop(key[1:], NO_ANNEXES)
+                self._entries[key[1:]] = Entry(value, None, annexes)
+        elif kind in PLACES:
             entry = self._entries.get(key[1:])
             if entry is not None:
-                entry.annexes = _with(entry.annexes, _PLACES[kind], value)
+                entry.annexes = with_annex(entry.annexes, PLACES[kind], value)
             else:
-                waiting = self._waiting.get(key[1:], _NO_ANNEXES)
-                self._waiting[key[1:]] = _with(waiting, _PLACES[kind], value)
+                waiting = self._waiting.get(key[1:], NO_ANNEXES)
+                self._waiting[key[1:]] = with_annex(waiting, PLACES[kind], value)
         elif kind in ID_KINDS:
             chunk, user_key = parse_chunk_key(key)
             if value is not None or user_key in self._memories:
@@ -233,7 +98,7 @@ class UserStore:
         """Recovery has ended: rebuild the timers."""
         self._waiting = {}
         self._memories = {key: memory for key, memory in self._memories.items() if memory.counted}
-        self.stored_bytes = sum([_size(entry) for entry in self._entries.values()])
+        self.stored_bytes = sum([stored_size(entry) for entry in self._entries.values()])
         self._sorted = None
         self._heap = [(entry.due, key) for key, entry in self._entries.items() if entry.due != NEVER]
         heapq.heapify(self._heap)
@@ -247,16 +112,16 @@ class UserStore:
             return None
         if entry.user is None:
             assert entry.stored is not None
-            entry.user = User(key, _decoder.decode(present_json(entry.stored[_DUE_BYTES:])))
+            entry.user = User(key, _decoder.decode(present_json(entry.stored[DUE_BYTES:])))
             self._decoded[key] = None
-            for annex, stored in zip(_ANNEXES, entry.annexes, strict=True):
+            for annex, stored in zip(ANNEXES, entry.annexes, strict=True):
                 if stored is not None:
                     annex.decode(entry.user, stored)
         return entry.user
 
     def add(self, user: User) -> None:
         """Add a new user; this touches it."""
-        self._entries[user.key] = _Entry(None, user)
+        self._entries[user.key] = Entry(None, user)
         self._sorted = None
         self.touch(user.key)
 
@@ -330,7 +195,7 @@ class UserStore:
             return
         if memory is not None:
             memory.rollback()
-        self._erased[key] = _Erased(entry, memory)
+        self._erased[key] = Erased(entry, memory)
         self._touched.setdefault(key, None if entry is None else entry.stored)
 
     def touch(self, key: bytes) -> None:
@@ -390,7 +255,7 @@ class UserStore:
         due = None if user.state.quarantine is not None else timers.next_due(user, user.plan)
         self._set_due(entry, key, NEVER if due is None else due)
 
-    def _set_due(self, entry: _Entry, key: bytes, due: int) -> None:
+    def _set_due(self, entry: Entry, key: bytes, due: int) -> None:
         if due != entry.due:
             entry.due = due
             if due != NEVER:
@@ -484,26 +349,26 @@ class UserStore:
                 records += self._memories[key].changes(key)
         return records
 
-    def _write(self, key: bytes, entry: _Entry, records: list[tuple[bytes, bytes | None]]) -> None:
+    def _write(self, key: bytes, entry: Entry, records: list[tuple[bytes, bytes | None]]) -> None:
         """Add a touched user's state, and the annexes that changed."""
         assert entry.user is not None
-        stored = entry.due.to_bytes(_DUE_BYTES, signed=True) + MARK + _encode(entry.user.state)
+        stored = entry.due.to_bytes(DUE_BYTES, signed=True) + MARK + _encode(entry.user.state)
         self._prepared[key] = stored
         records.append((USER_PREFIX + key, stored))
-        for place, annex in enumerate(_ANNEXES):
+        for place, annex in enumerate(ANNEXES):
             if annex.changed(entry.user):
                 value = annex.encode(entry.user)
                 annexes = self._prepared_annexes.get(key, entry.annexes)
-                self._prepared_annexes[key] = _with(annexes, place, value)
+                self._prepared_annexes[key] = with_annex(annexes, place, value)
                 records.append((annex.prefix + key, value))
 
-    def _clear(self, key: bytes, entry: _Entry | None, records: list[tuple[bytes, bytes | None]]) -> None:
+    def _clear(self, key: bytes, entry: Entry | None, records: list[tuple[bytes, bytes | None]]) -> None:
         """Add tombstones for all that the changelog has of an erased user and that nothing written since replaces."""
         erased = self._erased[key]
         if entry is None and erased.entry is not None and erased.entry.stored is not None:
             records.append((USER_PREFIX + key, None))
-        annexes = self._prepared_annexes.get(key, _NO_ANNEXES)
-        for place, annex in enumerate(_ANNEXES):
+        annexes = self._prepared_annexes.get(key, NO_ANNEXES)
+        for place, annex in enumerate(ANNEXES):
             if erased.annexes[place] is not None and annexes[place] is None:
                 records.append((annex.prefix + key, None))
         ids: dict[bytes, bytes | None] = {}
@@ -517,22 +382,22 @@ class UserStore:
         """What the round did is the state now."""
         for key, stored in self._prepared.items():
             entry = self._entries[key]
-            self.stored_bytes -= _size(entry)
+            self.stored_bytes -= stored_size(entry)
             entry.stored = stored
             annexes = self._prepared_annexes.get(key)
             if annexes is not None:
                 entry.annexes = annexes
                 if entry.user is not None:
-                    for annex in _ANNEXES:
+                    for annex in ANNEXES:
                         annex.written(entry.user)
-            self.stored_bytes += _size(entry)
+            self.stored_bytes += stored_size(entry)
             self._decoded[key] = None
             self._decoded.move_to_end(key)
         for key in self._touched:
             if key in self._memories:
                 self.remembered += self._memories[key].commit()
         for erased in self._erased.values():
-            self.stored_bytes -= 0 if erased.entry is None else _size(erased.entry)
+            self.stored_bytes -= 0 if erased.entry is None else stored_size(erased.entry)
             self.remembered -= 0 if erased.memory is None else erased.memory.counted
         self._end()
         self._forget_decoded()
@@ -570,7 +435,7 @@ class UserStore:
             self._entries.pop(key, None)
         else:
             annexes = self._entries[key].annexes if erased is None else erased.annexes
-            entry = self._entries[key] = _Entry(stored, None, annexes)
+            entry = self._entries[key] = Entry(stored, None, annexes)
             if entry.due != NEVER:
                 heapq.heappush(self._heap, (entry.due, key))
         memory = self._memories.get(key)

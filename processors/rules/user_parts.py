@@ -7,11 +7,12 @@ from collections import Counter as Tally
 
 from processors.rules import timers
 from processors.rules.effects import MakeEffects
+from processors.rules.entries import Savepoint
 from processors.rules.isolation import Attempt, Report, internal_error, to_safe_point
 from processors.rules.plan import Plan
 from processors.rules.refusal import rejected
 from processors.rules.settings import FoldSettings
-from processors.rules.store import Savepoint, UserStore
+from processors.rules.store import UserStore
 from processors.rules.switching import move_user
 from processors.rules.tallies import Filling
 from schemas.emission import Emission

@@ -104,6 +104,8 @@ class SinkWatch:
     async def _clickhouse(self) -> Check:
         try:
             await asyncio.wait_for(self._loop.ping(), PING_S)
+        except TimeoutError:
+            return Check("clickhouse", False, f"does not answer within {PING_S:g} s")
         except Exception as error:  # whatever it is, that is the answer
             return Check("clickhouse", False, f"does not answer: {' '.join(str(error).split())[:200] or repr(error)}")
         return Check("clickhouse", True, "answers")

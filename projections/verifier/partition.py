@@ -266,7 +266,7 @@ class PartitionCheck:
         if first:
             for check in self._checks.values():
                 await check.drain(derived)
-        return any(check.matching.unexplained for check in self._checks.values())
+        return any(check.unexplained for check in self._checks.values())
 
     def _compare_states(self) -> None:
         """Compare the state once, at the offset of the changelog's marker."""

@@ -59,15 +59,15 @@ class Refold:
             self.settle(record.offset + 1)
 
     def _process(self, record: LogRecord, out: list[Emission]) -> bool:
-        try:
-            return self._fold.process(record, out, SLICE)
-        except CatalogMissingError as missing:
-            if self._catalogs.is_given_up(missing.tenant, missing.version):
-                raise VerificationError(
-                    f"catalog version {missing.version!r} is in force but not on the catalog topic any more"
-                ) from missing
-            self._catalogs.give_up(missing.tenant, missing.version)
-            return self._fold.process(record, out, SLICE)
+        while True:
+            try:
+                return self._fold.process(record, out, SLICE)
+            except CatalogMissingError as missing:
+                if self._catalogs.is_given_up(missing.tenant, missing.version):
+                    raise VerificationError(
+                        f"catalog version {missing.version!r} is in force but not on the catalog topic any more"
+                    ) from missing
+                self._catalogs.give_up(missing.tenant, missing.version)
 
     def settle(self, next_offset: int) -> None:
         """End a round before this offset."""

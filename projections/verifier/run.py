@@ -13,6 +13,7 @@ from processors.rules.catalogs import CatalogStore
 from processors.rules.settings import FoldSettings
 from projections.connection import connect
 from projections.errors import VerificationError
+from projections.migrate import status
 from projections.refusals import with_advice
 from projections.verifier.database import Database
 from projections.verifier.expected import PROJECTED_TOPICS
@@ -117,7 +118,7 @@ class _Verification:
         if not await logs.committed(progress_group(self._prefix), plan.name(EVENTS), patience_s=OFFSETS_S):
             self._report.note(f"nothing is committed by group {progress_group(self._prefix)}: no worker has run")
         catalogs = await self._catalogs(logs)
-        database = None if client is None else Database(client, self._database, self._epoch)
+        database = None if client is None else self._tables(client)
         if database is not None and chosen is None:
             strays(database, self._report, {plan.name(one): plan.partitions for one in PROJECTED_TOPICS})
         numbers = range(plan.partitions) if chosen is None else sorted(chosen)
@@ -128,6 +129,12 @@ class _Verification:
             check = PartitionCheck(plan, number, logs, database, catalogs, self._report, refusals, self._advance)
             await check.run()
         refusals.conclude(self._report)
+
+    def _tables(self, client: "Client") -> Database:
+        if pending := [one.name for one in status(client, self._database) if one.state == "pending"]:
+            lacks = f"database {self._database} lacks {', '.join(pending)}"
+            raise VerificationError(f"{lacks}; bring it to the present schema with `plaudit migrate`")
+        return Database(client, self._database, self._epoch)
 
     async def _plan(self, logs: Logs) -> Plan:
         source = full_name(EVENTS, self._prefix)

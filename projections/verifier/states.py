@@ -5,9 +5,9 @@ from typing import Final, NamedTuple
 import msgspec
 from aiokafka import TopicPartition
 
+from processors.rules.entries import HISTORY_PREFIX, TALLIES_PREFIX, USER_PREFIX
 from processors.rules.memory import EVENT_IDS, IDEMPOTENCY_KEYS
 from processors.rules.partition import MARKER_KEY
-from processors.rules.store import HISTORY_PREFIX, TALLIES_PREFIX, USER_PREFIX
 from processors.rules.upcasts import MARK, present_json
 from projections.verifier.logs import Reader
 from projections.verifier.refold import digest

@@ -57,9 +57,15 @@ class TopicCheck:
         self._on_row = on_row
         self._cut = begin > 0
         self._first: Item | None = None
+        self._held: list[Any] = []
         self._first_cause = -1
         if rows is not None:
             rows.begin_at(begin if since is None else end)  # then at the first record that counts
+
+    @property
+    def unexplained(self) -> bool:
+        """Whether something is there whose cause has not come yet."""
+        return self.matching.unexplained > 0 or (self._cut and self._first is not None)
 
     async def open(self, reader: Reader) -> None:
         """Read the first records of a topic that has lost older ones: what was caused before them cannot be compared."""
@@ -72,8 +78,7 @@ class TopicCheck:
             return
         self._report.note(f"{begin} {run[0].offset}: compared from there on")
         self._first = _found_item(run[0], self._since)
-        for record in run:
-            self._find(record)
+        self._held = run
 
     def expect(self, emission: Emission, offset: int, at: int, *, needed: bool) -> None:
         """Take the next record that the log causes; `offset` and `at` are those of the input record."""
@@ -84,6 +89,8 @@ class TopicCheck:
                 self._take_vanished(emission, at)
                 return
             self._cut, self._first_cause = False, offset
+            for record in self._held:  # not earlier: rows of a user are taken in their order
+                self._find(record)
         self.matching.expect(emission.key, item)
 
     def _take_vanished(self, emission: Emission, at: int) -> None:

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -191,6 +192,15 @@ async def test_processes_are_asked_where_they_answer(asked: Asked, worker_url: s
     status = await asked.status(worker_url)
     assert [alarm.name for alarm in status.alarms] == ["PlauditProbe", "PlauditSkippedOffsets"]
     assert status.alarms[0].says == "worker w-1 is not ready: group: fenced; joining anew"
+
+
+async def test_a_process_that_hangs_is_told(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.status.endpoints.TIMEOUT_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as hangs:  # the kernel takes the connection, nobody answers
+        url = f"http://127.0.0.1:{hangs.getsockname()[1]}"
+        (alarm,) = (await asked.status(url)).alarms
+    assert (alarm.name, alarm.severity) == ("PlauditProbe", "critical")
+    assert alarm.says == f"process at {url} is not alive: it does not answer: timed out"
 
 
 def test_where_processes_are_asked(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processors.rules.entries import TALLIES_PREFIX
 from processors.rules.partition import Partition
 from processors.rules.settings import FoldSettings
-from processors.rules.store import TALLIES_PREFIX
 from processors.rules.tallies import MAX_TALLY_BYTES, Tallies, attribute_text, attributes_of
 from schemas.records import LogRecord
 from schemas.state import Counter

@@ -55,6 +55,15 @@ def test_it_tells_what_differs_and_ends_with_1_and_with_0_where_nothing_does(
     assert capsys.readouterr().out.splitlines()[-1] == "equal: nothing is lost, doubled, reordered or wrong"
 
 
+def test_a_database_that_is_not_migrated_is_told(
+    settings: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.publish()
+    monkeypatch.setenv("PLAUDIT_DATABASE", "nothing_here")
+    assert run(["verify"]) == 1
+    assert "bring it to the present schema with `plaudit migrate`" in capsys.readouterr().err
+
+
 def test_a_prefix_without_topics_is_told(
     settings: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

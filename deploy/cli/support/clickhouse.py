@@ -34,13 +34,14 @@ _VERSION = re.compile(r"\s*\(version [^)]*\)\s*$")
 class ClickHouse:
     """One server and database."""
 
-    def __init__(self, url: str, database: str) -> None:
-        """`url` is `http[s]://user:password@host:port[/?ca_cert=FILE]`."""
+    def __init__(self, url: str, database: str, *, answer_s: float = ANSWER_TIMEOUT_S) -> None:
+        """`url` is `http[s]://user:password@host:port[/?ca_cert=FILE]`; a query is given up after `answer_s`."""
         parts = urlsplit(url)
         assert parts.scheme in ("http", "https") and parts.hostname, "deploy/connections.py lets no other through"
         self._parts = parts
         self._ca_file = parse_qs(parts.query).get(CA_PARAMETER, [None])[0]
         self._database = database
+        self._answer_s = answer_s
         credentials = f"{unquote(parts.username or 'default')}:{unquote(parts.password or '')}"
         self._authorisation = "Basic " + base64.b64encode(credentials.encode()).decode()
 
@@ -64,7 +65,7 @@ class ClickHouse:
         connection = self._connection()
         try:
             connection.connect()
-            connection.sock.settimeout(ANSWER_TIMEOUT_S)
+            connection.sock.settimeout(self._answer_s)
             connection.request(
                 "POST", f"/?{urlencode(settings)}", query.encode(), {"Authorization": self._authorisation}
             )

@@ -121,6 +121,7 @@ async def read_letters(one: AIOKafkaConsumer, names: Names, asked: Wanted) -> li
         for record in run:
             if ERASED_HEADER in record.headers:  # nothing of the user is shown from here on back (X30)
                 found = [letter for letter in found if letter.key != record.key]
+                continue
             letter = to_letter(record)
             if letter is not None and asked.match(letter):
                 found.append(letter)

@@ -25,6 +25,7 @@ from deploy.settings import Settings
 from deploy.status.endpoints import METRICS_PORTS_FILE
 from processors.agents.clock import write_tick_async
 from processors.engine.names import Names
+from processors.engine.retention import apply_retention
 from processors.engine.topics import create_topics
 from schemas.catalog import Catalog
 from schemas.instants import format_instant
@@ -69,17 +70,27 @@ class Installation:
         return self.logs / f"{name}.log"
 
     def prepare(self) -> None:
-        """Create topics and tables."""
-        from projections import migrate
+        """Create topics and tables, and have them keep what they hold for as long as the settings say."""
+        from projections import migrate, retention
         from projections.connection import connect
 
         settings = self.settings
-        asyncio.run(create_topics(self.servers.kafka, self.names, settings.partitions, settings.replication))
+        asyncio.run(self._prepare_topics())
         client = connect(self.servers.clickhouse)
         try:
             migrate.up(client, settings.database)
+            if settings.table_retention:
+                for statement in retention.statements(client, settings.database, settings.table_retention):
+                    client.command(statement)
         finally:
             client.close()
+
+    async def _prepare_topics(self) -> None:
+        settings, brokers = self.settings, self.servers.kafka
+        kept = settings.topic_retention
+        await create_topics(brokers, self.names, settings.partitions, settings.replication, retention=kept)
+        if kept:
+            await apply_retention(brokers, self.names, kept)
 
     def start(self, *, clock: bool) -> None:
         """Start worker and sink; a worker that runs is started anew, with the clock as asked for."""

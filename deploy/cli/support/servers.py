@@ -35,13 +35,14 @@ class Servers(msgspec.Struct, frozen=True):
     stack: EmbeddedStack | None = None
 
 
-def find_servers(*, kafka: bool = False, clickhouse: bool = False) -> Servers | None:
-    """Return servers that are configured or run already; None if something that is asked for is missing."""
+def find_servers(*, kafka: bool = False, clickhouse: bool = False, answering: bool = True) -> Servers | None:
+    """Return servers that are configured or run already; None if something that is asked for is missing. Embedded ones
+    must answer, unless `answering` is false."""
     settings = read_settings()
     brokers = settings.kafka if kafka else Brokers("")
     url = settings.clickhouse_url if clickhouse else Dsn()
     if (kafka and not brokers) or (clickhouse and not url):
-        running = running_stack(settings.home)
+        running = running_stack(settings.home, answering=answering)
         if running is not None:
             brokers = brokers or Brokers(running.kafka_bootstrap if kafka else "")
             url = url or Dsn(running.clickhouse_url if clickhouse else "")
@@ -50,9 +51,9 @@ def find_servers(*, kafka: bool = False, clickhouse: bool = False) -> Servers | 
     return Servers(brokers, url)
 
 
-def need_servers(*, kafka: bool = False, clickhouse: bool = False) -> Servers:
-    """Return servers that are configured or run already; CommandError if there are none."""
-    found = find_servers(kafka=kafka, clickhouse=clickhouse)
+def need_servers(*, kafka: bool = False, clickhouse: bool = False, answering: bool = True) -> Servers:
+    """Return servers that are configured or run already (see find_servers); CommandError if there are none."""
+    found = find_servers(kafka=kafka, clickhouse=clickhouse, answering=answering)
     if found is None:
         variables = [name for name, wanted in ((KAFKA_VARIABLE, kafka), (CLICKHOUSE_VARIABLE, clickhouse)) if wanted]
         raise CommandError(
