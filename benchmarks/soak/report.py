@@ -15,6 +15,7 @@ TARGET_PERCENT: Final = 1.0
 """Slope of memory in percent an hour that a process may have."""
 
 LEAST_SAMPLES: Final = 10
+MINIMA_S: Final = 60.0
 
 COLOURS: Final = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#475569")
 
@@ -70,12 +71,28 @@ def table(samples: Sequence[Sample], warm_up: int) -> str:
     """Return a Markdown table with a row for each process."""
     kept = after_warm_up(samples, warm_up)
     hours = [sample.at / 3600 for sample in kept]
-    rows = ["| process | MB at the end of warm-up | slope, MB/h | slope, %/h (± standard error) |", "|---|---|---|---|"]
+    rows = [
+        "| process | MB at the end of warm-up | slope, MB/h | slope, %/h (± standard error) | of the minima, %/h |",
+        "|---|---|---|---|---|",
+    ]
     for title, values in series(kept).items():
         found = fit(hours, values)
         error = found.error / found.begin * 100 if found.begin else 0.0
-        rows.append(f"| {title} | {found.begin:.1f} | {found.slope:+.2f} | {found.percent:+.2f} ± {error:.2f} |")
+        least = fit(*minima(hours, values))
+        rows.append(
+            f"| {title} | {found.begin:.1f} | {found.slope:+.2f} | {found.percent:+.2f} ± {error:.2f} | {least.percent:+.2f} |"
+        )
     return "\n".join(rows)
+
+
+def minima(hours: Sequence[float], values: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Return the least value of every MINIMA_S, with its time: what is held for a moment only, for a merge say, is no leak."""
+    least: dict[int, tuple[float, float]] = {}
+    for hour, value in zip(hours, values, strict=True):
+        span = int((hour - hours[0]) * 3600 / MINIMA_S)
+        if span not in least or value < least[span][1]:
+            least[span] = hour, value
+    return [hour for hour, _ in least.values()], [value for _, value in least.values()]
 
 
 def series(samples: Sequence[Sample]) -> dict[str, list[float]]:

@@ -36,9 +36,6 @@ AT_ONCE: Final = -(2**63)
 MOST_COUNTED: Final = 10_000
 """Overdue users beyond which nobody counts on."""
 
-DECODED_USERS: Final = 20_000
-"""Users of a partition that are kept decoded, those changed last; of others only what the changelog has is in memory."""
-
 _HEAP_SLACK: Final = 1_000
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -48,7 +45,7 @@ _decoder: Final = msgspec.json.Decoder(UserState)
 class UserStore:
     """All users of a partition by record key. What a round touches is written once, or put back as it was."""
 
-    def __init__(self, remembered_ids: int, decoded_users: int = DECODED_USERS) -> None:
+    def __init__(self, remembered_ids: int, decoded_users: int) -> None:
         self._remembered_ids = remembered_ids
         self._most_decoded = decoded_users
         self._decoded: OrderedDict[bytes, None] = OrderedDict()  # may be decoded; used last comes last
@@ -319,6 +316,12 @@ class UserStore:
             waiting.append(2 * place + 1)
             waiting.append(2 * place + 2)
         return found
+
+    def take(self, key: bytes) -> tuple[int, bytes]:
+        """Take a user who is due off the timers, as `pop_due` does, though others may be due before."""
+        entry = self._entries[key]
+        due, entry.due = entry.due, NEVER
+        return due, key
 
     def set_aside(self, due: int, key: bytes) -> None:
         """Keep a user taken by `pop_due`, unchanged, from being taken again until `return_set_aside`: a record larger than

@@ -3,9 +3,11 @@
 import argparse
 import faulthandler
 import os
+import signal
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -15,11 +17,12 @@ from tests.fuzz.world import INPUTS, Difference, World
 WATCHDOG_S = 120
 """A world that takes longer hangs: the stacks are printed, and the process ends."""
 
-PER_TASK = 20
+PER_TASK = 10
 CATALOG_FILES = 2
 """Catalog files of each world."""
 
 SHOWN = 15
+TELL_S = 10.0
 
 
 class Result(NamedTuple):
@@ -56,38 +59,51 @@ def _task(arguments: tuple[str, int, int]) -> Result:
     return run_worlds(*arguments)
 
 
-def fuzz(inputs: int, seed: str, jobs: int, tell: bool = True) -> Result:
-    """Run worlds until there were so many inputs."""
-    counts: Counter[str] = Counter()
-    slowest: list[tuple[int, str]] = []
-    differences: list[str] = []
-    cpu_s = 0.0
-    began, told = time.monotonic(), 0.0
+class Sum:
+    """Adds results up, and tells how far it is."""
+
+    def __init__(self) -> None:
+        self.all = Result(Counter(), [], [], 0.0)
+        self._began = self._told = time.monotonic()
+
+    def add(self, result: Result) -> None:
+        """Take the result of some worlds; differences are told at once."""
+        counts, slowest, differences, cpu_s = self.all
+        for difference in result.differences:
+            print(difference, file=sys.stderr)
+        slowest = sorted(slowest + result.slowest, reverse=True)[:SHOWN]
+        self.all = Result(counts + result.counts, slowest, differences + result.differences, cpu_s + result.cpu_s)
+        if time.monotonic() - self._told > TELL_S:
+            self._told = time.monotonic()
+            total, failed = self.all.counts.total(), len(self.all.differences)
+            print(f"{total:,} inputs, {self._told - self._began:.0f} s, {failed} differences", file=sys.stderr)
+
+
+def _quietly() -> None:
+    """A child: nice, and left to its parent by Ctrl-C."""
+    os.nice(19)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def fuzz(inputs: int, seed: str, jobs: int) -> Result:
+    """Run worlds until there were so many inputs, or Ctrl-C."""
+    found = Sum()
     tasks = ((seed, first, PER_TASK) for first in range(0, 10 * inputs // INPUTS + PER_TASK, PER_TASK))
-    with get_context("fork").Pool(jobs, lambda: os.nice(19) and None) as pool:
+    with get_context("fork").Pool(jobs, _quietly) as pool, suppress(KeyboardInterrupt):
         for result in pool.imap_unordered(_task, tasks):
-            counts += result.counts
-            slowest = sorted(slowest + result.slowest, reverse=True)[:SHOWN]
-            differences += result.differences
-            for difference in result.differences:
-                print(difference, file=sys.stderr)
-            cpu_s += result.cpu_s
-            if tell and time.monotonic() - told > 10:
-                told = time.monotonic()
-                print(
-                    f"{counts.total():,} inputs, {told - began:.0f} s, {len(differences)} differences", file=sys.stderr
-                )
-            if counts.total() >= inputs or len(differences) > 20:
-                pool.terminate()
+            found.add(result)
+            if found.all.counts.total() >= inputs or len(found.all.differences) > SHOWN:
                 break
-    return Result(counts, slowest, differences, cpu_s)
+    return found.all
 
 
 def report(result: Result) -> None:
     """Print what came out."""
     total = result.counts.total()
     accepted = sum(count for name, count in result.counts.items() if name.startswith("accepted"))
-    print(f"{total:,} inputs, {accepted:,} accepted and compared ({accepted / total:.1%}), {result.cpu_s:.0f} s CPU")
+    print(
+        f"{total:,} inputs, {accepted:,} accepted and compared ({accepted / max(total, 1):.1%}), {result.cpu_s:.0f} s CPU"
+    )
     for name, count in sorted(result.counts.items(), key=lambda item: -item[1]):
         print(f"{count:>10,}  {name}")
     print("\nslowest, CPU time of the fold:")

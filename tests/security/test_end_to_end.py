@@ -117,7 +117,7 @@ def test_it_works_over_tls_with_users(shut: Shut) -> None:
 
 async def write(shut: Shut, user: str, topic: str) -> None:
     """Write a record as a user."""
-    async with AIOKafkaProducer(**shut.kafka.brokers(user).client(), request_timeout_ms=3_000) as producer:
+    async with AIOKafkaProducer(**shut.kafka.brokers(user).client()) as producer:
         await asyncio.wait_for(producer.send_and_wait(topic, b"{}", b"u", partition=0), 10)
 
 
@@ -209,13 +209,13 @@ def test_clickhouse_gives_each_user_its_own_rights(
     tables: ClickHouse, shut: Shut, role: grants.Role, query: str, said: str
 ) -> None:
     client = clickhouse_connect.get_client(dsn=tables.server.url, database=DATABASE)
-    before = client.query("SELECT count() FROM users_log").result_rows
+    before = client.query("SELECT count() FROM users_log FINAL").result_rows
     user = Database(tables.dsn(role), DATABASE)
     with pytest.raises(CommandError) as caught:
         list(user.stream(query, "TabSeparated")[1])
     assert said in caught.value.message, caught.value.message
     assert SECRETS[role] not in caught.value.message
-    assert client.query("SELECT count() FROM users_log").result_rows == before
+    assert client.query("SELECT count() FROM users_log FINAL").result_rows == before
     client.close()
 
 

@@ -17,8 +17,18 @@ MOST_STEPS: Final = 150
 PATIENCE_S: Final = 3.0
 """A strike that has not come by then is taken back."""
 
-TELLING: Final = ("EndTxn", "TxnOffsetCommit", "Produce", "OffsetCommit", "ClickHouse", "JoinGroup", "InitProducerId")
+TELLING: Final = {
+    "worker": ("Fetch", "EndTxn", "EndTxn", "TxnOffsetCommit", "Produce", "InitProducerId", "JoinGroup", "OffsetFetch"),
+    "sink": ("Fetch", "OffsetCommit", "ClickHouse", "ClickHouse", "ClickHouse", "JoinGroup"),
+}
 """Requests around which faults are put on purpose."""
+
+KINDS: Final = ("kill", "stop", "doze", "cut", "terminate", "join", "leave", "server")
+"""Faults. To doze is to be stopped for longer than the session while fetched records are on their way."""
+
+ZOMBIES: Final = (2, 2, 12, 3, 1, 2, 0, 0)
+TEMPERS: Final = ((9, 6, 6, 4, 4, 4, 3, 3), ZOMBIES, ZOMBIES, (1, 1, 1, 1, 9, 9, 6, 0), (12, 5, 1, 2, 2, 2, 1, 6))
+"""How often each comes; every schedule has one of these: of everything, zombies, rebalances, kills."""
 
 
 class Nemesis:
@@ -30,6 +40,9 @@ class Nemesis:
         self._enabled = enabled
         self._armed: dict[Process, tuple[str, str, int, str]] = {}
         """By process: request, phase, how many more times, fault."""
+        self._temper = rng.choice(TEMPERS)
+        self._until = 0.0
+        """When everybody who sleeps or is cut off is back."""
         self.over = False
         self.struck = 0
 
@@ -43,12 +56,15 @@ class Nemesis:
                 await asyncio.sleep(max(0.0, moment - self._world.loop.time()))
                 self._aim()
             await asyncio.sleep(self._rng.random() * 2)
+            for slot in self._world.slots:
+                self._take_back(slot.process)
+            await asyncio.sleep(max(0.0, self._until - self._world.loop.time()) + self._rng.random())
         await self._mend()
         self.over = True
 
     def _set_weather(self) -> None:
         rng, weather, server = self._rng, self._world.cluster.weather, self._world.clickhouse
-        weather.delay_s = rng.choice([0.0005, 0.005, 0.02])
+        weather.delay_s = rng.choice([0.002, 0.01, 0.03])
         if rng.random() < 0.3:
             weather.slow = rng.choice([0.02, 0.1])
         if rng.random() < 0.4:
@@ -64,28 +80,31 @@ class Nemesis:
     def _aim(self) -> None:
         """Choose whom to strike, how, and at which moment of its work."""
         rng, world = self._rng, self._world
-        kind = rng.choices(["kill", "stop", "cut", "terminate", "join", "leave", "server"], [9, 8, 4, 6, 6, 4, 3])[0]
+        kind = rng.choices(KINDS, self._temper)[0]
         if kind == "server":
             world.loop.start_in(world.loop.server, self._server_away())
             return
         if kind in ("join", "leave"):
             self._resize(kind)
             return
-        running = [slot for slot in world.slots if slot.process.alive and not slot.process.stopped]
+        running = [slot for slot in world.slots if slot.process.alive and slot.process not in self._armed]
         if not running:
             return
-        slot = rng.choice(running)
+        workers = [slot for slot in running if slot.kind == "worker"]
+        slot = rng.choice(workers if kind == "doze" and workers and rng.random() < 0.8 else running)
         if kind == "terminate":
             world.counts[f"{slot.kind} terminated"] += 1
             slot.terminate()
             return
         process = slot.process
-        if rng.random() < 0.5:
+        if kind == "doze":
+            self._armed[process] = ("Fetch", "filled", 1, kind)
+        elif rng.random() < 0.4:
             process.strike_at = process.steps + rng.randint(1, MOST_STEPS)
             process.strike = lambda: self._strike(slot, process, kind)
         else:
-            name = rng.choice(TELLING)
-            self._armed[process] = (name, rng.choice(["sent", "done"]), rng.randint(1, 4), kind)
+            name = rng.choice(TELLING[slot.kind])
+            self._armed[process] = (name, rng.choice(["sent", "done"]), rng.randint(1, 3), kind)
         world.loop.at_server(PATIENCE_S, self._take_back, process)
 
     def at_request(self, process: Process, name: str, phase: str) -> None:
@@ -120,7 +139,10 @@ class Nemesis:
             world.loop.kill(process)
             away = rng.choice([0.05, 0.5, 1.5 * SESSION_S]) * rng.random()
             world.loop.at_server(away, slot.start_again, slot.runs)
-        elif kind == "stop":
+        elif kind in ("stop", "doze"):
+            if kind == "doze":
+                long = rng.uniform(1.3, 2.2) * SESSION_S
+            self._until = max(self._until, world.loop.time() + long)
             world.counts[f"{slot.kind} stopped" + (" past its session" if long > SESSION_S else "")] += 1
             world.trace(f"{process.name} STOPPED for {long:.2f}")
             world.loop.stop(process)
@@ -131,6 +153,7 @@ class Nemesis:
             world.counts[f"{slot.kind} cut off"] += 1
             world.trace(f"{process.name} CUT OFF for {long:.2f}")
             process.cut = True
+            self._until = max(self._until, world.loop.time() + long)
             for call in process.on_down:
                 call()
             world.loop.at_server(long, self._reconnect, process)

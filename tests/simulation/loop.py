@@ -45,7 +45,7 @@ class Process:
         self.on_up: list[Callable[[], None]] = []
         """Called when it goes on or is reachable again."""
         self.requests: Callable[[str, str], None] = _no_request
-        """Called with the name of each request, and "sent" or "done"."""
+        """Called with the name of each request, and "sent", "done", or "filled" when a fetch is answered with records."""
 
     @property
     def reachable(self) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 
+from processors.engine import recovery
 from processors.engine.consumer import BatchConsumer, Go
 from processors.engine.kip447 import GroupMember
 from processors.engine.names import Names
@@ -221,6 +222,11 @@ MUTANTS: Final = (
         _patched((Coordinator, "fetch_committed_offsets", _unstable)),
     ),
     Plant("revoke-at-once", "a rebalance does not wait for the round in hand", _patched(consumer=ImpatientConsumer)),
+    Plant(
+        "offset-asked-once",
+        "a recovery that slept while others went on takes the offset that it asked for before",
+        _patched((recovery, "OFFSET_DEADLINE_S", 0.0)),
+    ),
     Plant(
         "done-before-insert",
         "a batch is called done before its rows are inserted",

@@ -143,7 +143,7 @@ class World:
         self.scenario: Scenario = (scenario.real if real else scenario.toy)(draw.randrange(scenario.VARIANTS))
         self.limits = Limits(effects=draw.choice([4, 4, 10, 30, 1000]) * (6 if real else 1))
         self.static_sinks = draw.random() < 0.5
-        self.slots = [Slot(self, "worker", n) for n in range(draw.randint(1, 3))]
+        self.slots = [Slot(self, "worker", n) for n in range(draw.choice([1, 2, 2, 3]))]
         self.slots += [Slot(self, "sink", n) for n in range(draw.randint(1, 2))]
         self.observers: list[SimWorker] = []
         self.crashes: list[str] = []

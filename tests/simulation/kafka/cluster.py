@@ -33,6 +33,7 @@ class Weather:
         """Share of the requests of transactions that brokers refuse with an error that repeating does not mend."""
 
 
+FETCH = "Fetch"
 REFUSABLE = frozenset({"Produce", "AddPartitionsToTxn", "AddOffsetsToTxn", "TxnOffsetCommit", "EndTxn"})
 
 
@@ -116,11 +117,13 @@ class Cluster:
         if not process.alive:
             return
         if isinstance(result, asyncio.Future):
-            result.add_done_callback(lambda done: self._answer(process, done.result(), answer))
+            result.add_done_callback(lambda done: self._answer(process, name, done.result(), answer))
             return
-        self._answer(process, result, answer)
+        self._answer(process, name, result, answer)
 
-    def _answer(self, process: Process, result: Any, answer: asyncio.Future[Any]) -> None:
+    def _answer(self, process: Process, name: str, result: Any, answer: asyncio.Future[Any]) -> None:
+        if process.alive and name == FETCH and result and isinstance(result, dict):
+            process.requests(name, "filled")
         if not process.alive:
             return
         weather = self.weather

@@ -12,6 +12,9 @@ from tests.simulation.loop import Process, SimLoop
 
 HEARTBEATS_PER_SESSION = 4
 
+WOKEN_S = (0.02, 0.1, 0.2)
+"""Within one of these a process that has slept learns what its heartbeat is answered with."""
+
 
 class Client:
     """What a member is told, and how it is reached."""
@@ -163,7 +166,7 @@ class Group:
                 self._remove(member)
 
         process.on_down.append(down)
-        process.on_up.append(lambda: self._poke(member, 0.05))
+        process.on_up.append(lambda: self._poke(member, self._rng.choice(WOKEN_S)))
         if not process.reachable:
             down()
 
