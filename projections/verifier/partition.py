@@ -13,7 +13,7 @@ from processors.rules.settings import FoldSettings
 from projections.errors import VerificationError
 from projections.verifier.database import Database
 from projections.verifier.expected import PROJECTED_TOPICS, Erasure, Row
-from projections.verifier.logs import OFFSETS_POLL_S, OFFSETS_S, Logs, Reader
+from projections.verifier.logs import OFFSETS_POLL_S, Logs, Reader
 from projections.verifier.refold import Refold
 from projections.verifier.report import Difference, Report
 from projections.verifier.states import Stored, check_marker, compare_states, read_changelog
@@ -25,6 +25,9 @@ from schemas.topics import DERIVED, EVENTS, OUTCOMES, REJECTED, full_name, progr
 
 COMPARED: Final = (*DERIVED, OUTCOMES, REJECTED)
 """Logical topics that hold what the log causes."""
+
+COMMIT_SHOWS_S: Final = 5.0
+"""How much later than the changelog's marker the committed offset of the same transaction may show."""
 
 FOLLOW: Final = 2_000
 """Emissions after which the topics are read on."""
@@ -164,7 +167,7 @@ class PartitionCheck:
 
     async def _committed_at_last(self, marker: int) -> int | None:
         """Return the committed offset once it has come to the marker: of one transaction, some topics show it earlier."""
-        deadline = time.monotonic() + OFFSETS_S
+        deadline = time.monotonic() + COMMIT_SHOWS_S
         while True:
             offsets = await self._logs.committed(progress_group(self._plan.prefix), self._plan.name(EVENTS))
             found = offsets.get(self._number)
