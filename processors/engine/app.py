@@ -133,18 +133,8 @@ class Engine:
         `beside` runs as long as the worker does. Raises what made the worker crash, StartupError among others.
         """
         check_libraries()
-        options = self.options
-        topics = await check_topics(
-            options.brokers,
-            options.names,
-            options.partitions,
-            allow_retention=options.allow_retention,
-            patience_s=START_PATIENCE_S,
-        )
-        warn_of_differences(topics, options.names, options.retention)
-        self.app.finalize()
-        await self.app.maybe_start()
-        self._started = True
+        if not await self._start(stop):
+            return
         tasks: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(stop.wait()),
             asyncio.ensure_future(self.app._crashed.wait()),
@@ -161,6 +151,35 @@ class Engine:
             await self._stop()
         if self.app.crash_reason is not None:
             raise self.app.crash_reason
+
+    async def _start(self, stop: asyncio.Event) -> bool:
+        """Start, unless `stop` is set before: the brokers may be away. False: nothing was started."""
+        starting, stopping = asyncio.ensure_future(self._check_and_start()), asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            starting.cancel()  # does nothing if it is done
+        if starting.done():
+            starting.result()
+            return True
+        await asyncio.wait({starting}, timeout=self.options.grace_s * QUIESCE_SHARE)
+        log.info("stopped_before_start")
+        return False
+
+    async def _check_and_start(self) -> None:
+        options = self.options
+        topics = await check_topics(
+            options.brokers,
+            options.names,
+            options.partitions,
+            allow_retention=options.allow_retention,
+            patience_s=START_PATIENCE_S,
+        )
+        warn_of_differences(topics, options.names, options.retention)
+        self.app.finalize()
+        await self.app.maybe_start()
+        self._started = True
 
     async def _stop(self) -> None:
         """Within the grace period: finish the round in hand, commit it, leave the group, let go of the producer."""

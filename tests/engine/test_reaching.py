@@ -1,6 +1,7 @@
 """Brokers that are away, or have lost what they led: the engine waits and goes on by itself."""
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,7 @@ from processors.engine.topics import check_topics
 from schemas.brokers import Brokers
 from tests.chaos.proxy import LOOPBACK, Proxy
 from tests.e2e.conftest import free_port
-from tests.engine.harness import PARTITIONS, eventually, read
+from tests.engine.harness import PARTITIONS, eventually, make_engine, read
 
 PATIENCE_S = 60.0
 
@@ -46,6 +47,20 @@ async def test_the_check_of_a_worker_that_starts_waits_for_brokers(broker: Broke
         await checking
     finally:
         await proxy.stop()
+
+
+async def test_a_worker_that_waits_for_brokers_can_be_stopped(home: Path) -> None:
+    stop = asyncio.Event()
+    with capture_logs() as logs:
+        engine = make_engine(Brokers(f"{LOOPBACK}:{free_port()}"), Names("away"), home=home)
+        running = asyncio.create_task(engine.run(stop))
+
+        async def has_tried() -> bool:
+            return any(entry["event"] == "kafka_not_ready" for entry in logs)
+
+        await eventually(has_tried, "an attempt has failed")
+    stop.set()
+    await asyncio.wait_for(running, PATIENCE_S / 2)
 
 
 async def test_a_clock_whose_producer_has_failed_goes_on_with_another(
