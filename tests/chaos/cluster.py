@@ -8,8 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from deploy.embedded import SilentProgress
-from deploy.embedded.errors import StackError
+from deploy.embedded import SilentProgress, kafka
 from deploy.embedded.kafka import KafkaServer
 from deploy.embedded.kafka_config import random_cluster_id
 from deploy.embedded.ports import LOOPBACK, choose_ports
@@ -23,8 +22,8 @@ MIN_IN_SYNC: Final = 2
 BROKER_SESSION_S: Final = 5.0
 """Time after which the controller takes a silent broker for dead."""
 
-STARTS: Final = 3
-"""Times that a start is tried: a machine that is overloaded may be too slow for the first."""
+START_TIMEOUT_S: Final = 400.0
+"""After kill -9 a broker reads its logs again, on a machine that may be overloaded; starting it anew would not be faster."""
 
 SETTINGS: Final = {
     "default.replication.factor": str(REPLICATION),
@@ -54,10 +53,6 @@ class Broker:
 
     async def start(self) -> None:
         """Start it, or start it again; returns when it answers."""
-        for _ in range(STARTS - 1):
-            with suppress(StackError):
-                await asyncio.to_thread(self.server.start)
-                return
         await asyncio.to_thread(self.server.start)
 
     async def stop(self) -> None:
@@ -80,6 +75,7 @@ class Cluster:
     def __init__(self, directory: Path) -> None:
         """Nothing is started yet. To be called in the event loop that runs the proxies."""
         directory.mkdir(parents=True, exist_ok=True)
+        kafka.START_TIMEOUT_S = START_TIMEOUT_S
         kinds = ("broker", "controller", "internal", "proxy")
         names = tuple(f"{kind} {number}" for kind in kinds for number in range(1, BROKERS + 1))
         ports = choose_ports(names, directory / "ports.json", {})

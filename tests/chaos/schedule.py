@@ -13,13 +13,13 @@ from typing import Final
 import msgspec
 from aiokafka.errors import KafkaError
 
-from tests.chaos.cluster import Cluster
+from tests.chaos.cluster import START_TIMEOUT_S, Cluster
 from tests.chaos.faults import KINDS
 from tests.chaos.plan import Fault
 from tests.chaos.site import RECOVERY_DEADLINE_S, Site
 from tests.chaos.verification import verify
 
-GROUP_DEADLINE_S: Final = RECOVERY_DEADLINE_S * 2
+GROUP_DEADLINE_S: Final = RECOVERY_DEADLINE_S + START_TIMEOUT_S
 """No fault takes longer, its mending included."""
 
 Tell = Callable[[str], None]
