@@ -51,14 +51,19 @@ def effect_outside() -> None:
 
 
 def wrong_generation() -> None:
-    """Commit offsets as who the worker is at the start of the round, not as who it was when it got the partitions."""
-    handle = RoundWorker.handle
+    """Commit offsets as who the worker is when it commits them, not as who it was when it got the partitions."""
+    handle, send_offsets = RoundWorker.handle, KafkaPort.send_offsets
 
-    async def handle_as_new(self: Any, *arguments: Any) -> bool:
-        self._port.adopt(self.table.app.consumer.thread.member())
+    async def handle_and_tell(self: Any, *arguments: Any) -> bool:
+        self._port.thread = self.table.app.consumer.thread
         return await handle(self, *arguments)
 
-    RoundWorker.handle = handle_as_new  # type: ignore[method-assign]
+    async def send_offsets_as_now(self: Any, offsets: Any) -> None:
+        self.adopt(self.thread.member())
+        await send_offsets(self, offsets)
+
+    RoundWorker.handle = handle_and_tell  # type: ignore[method-assign, assignment]
+    KafkaPort.send_offsets = send_offsets_as_now  # type: ignore[method-assign]
 
 
 def recovery_to_stable() -> None:
