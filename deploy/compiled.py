@@ -76,7 +76,10 @@ def make() -> Path:
     made = TREE / _MODULES
     kept: dict[Path, bytes] = {}
     if made.exists() and made.read_text(encoding="utf-8") == modules:
-        kept = {path.relative_to(TREE): path.read_bytes() for path in TREE.rglob(f"*{SUFFIX}")}
+        found = (path.relative_to(TREE) for path in TREE.rglob(f"*{SUFFIX}"))
+        kept = {
+            path: (TREE / path).read_bytes() for path in found if path.parts[0] != "build"
+        }  # setuptools keeps copies
     shutil.rmtree(TREE, ignore_errors=True)
     TREE.mkdir(parents=True)
     for name in _COPIED:

@@ -121,14 +121,14 @@ async def run(options: argparse.Namespace, samples: Path) -> None:
         endpoints = stack.start()
         assert stack.kafka is not None and stack.clickhouse is not None, "KAFKA_BOOTSTRAP or CLICKHOUSE_URL is set"
         brokers = Brokers(endpoints.kafka_bootstrap)
-        await _prepare(brokers, endpoints.clickhouse_url)
-        environment = _environment(home, endpoints.kafka_bootstrap, endpoints.clickhouse_url, tree)
-        async with _children(out, environment) as children:
-            pids = {name: child.process.pid for name, child in children.items()}
+        await prepare(brokers, endpoints.clickhouse_url)
+        settings = environment(home, endpoints.kafka_bootstrap, endpoints.clickhouse_url, tree)
+        async with children(out, settings) as running:
+            pids = {name: child.process.pid for name, child in running.items()}
             pids |= {"kafka": stack.kafka.pid, "clickhouse": stack.clickhouse.pid, "producer": os.getpid()}
-            soak = _Soak(options, brokers, pids, children, stack)
+            soak = _Soak(options, brokers, pids, running, stack)
             await soak.run(samples)
-            _check(endpoints.clickhouse_url, soak)
+            tell(f"soak: {check_tables(endpoints.clickhouse_url, soak.sent, soak.load)}")
     finally:
         stack.stop()
         shutil.rmtree(home, ignore_errors=True)
@@ -138,7 +138,8 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _environment(home: Path, bootstrap: str, url: str, tree: Path) -> dict[str, str]:
+def environment(home: Path, bootstrap: str, url: str, tree: Path) -> dict[str, str]:
+    """Return the settings of the children."""
     return {
         "KAFKA_BOOTSTRAP": bootstrap,
         "CLICKHOUSE_URL": url,
@@ -153,20 +154,22 @@ def _environment(home: Path, bootstrap: str, url: str, tree: Path) -> dict[str, 
 
 
 @asynccontextmanager
-async def _children(out: Path, environment: Mapping[str, str]) -> AsyncIterator[dict[str, ChildCommand]]:
-    children: dict[str, ChildCommand] = {}
+async def children(out: Path, settings: Mapping[str, str]) -> AsyncIterator[dict[str, ChildCommand]]:
+    """Run a worker and a sink for the time of the block."""
+    running: dict[str, ChildCommand] = {}
     try:
         for name in ("worker", "sink"):
-            children[name] = ChildCommand(name, [name], out / f"{name}.log", environment)
-        yield children
+            running[name] = ChildCommand(name, [name], out / f"{name}.log", settings)
+        yield running
     finally:
-        for child in children.values():
+        for child in running.values():
             child.ask_to_stop()
-        for child in children.values():
+        for child in running.values():
             child.stop()
 
 
-async def _prepare(brokers: Brokers, url: str) -> None:
+async def prepare(brokers: Brokers, url: str) -> None:
+    """Make tables and topics, these with their bounds, and publish the catalog."""
     from projections import migrate
     from projections.connection import connect
 
@@ -287,26 +290,25 @@ class _Soak:
         )  # fmt: skip
 
 
-def _check(url: str, soak: _Soak) -> None:
-    """Compare the tables with what was sent."""
+def check_tables(url: str, sent: int, load: Load) -> str:
+    """Compare the tables with what was sent; return it in a sentence, or raise BenchmarkError with it."""
+    import clickhouse_connect
     from clickhouse_connect.driver.exceptions import ClickHouseError
 
-    from projections.connection import connect
-
-    client = connect(url)
-    expected, refused = soak.sent - soak.load.refused - soak.load.repeated, soak.load.refused
+    client = clickhouse_connect.get_client(dsn=url)
+    expected, refused = sent - load.refused - load.repeated, load.refused
     query = f"SELECT count(), uniqExact(event_id) FROM {DATABASE}.metric_events"
     try:
         stored, different = client.query(query).result_rows[0]
         rejected = client.query(f"SELECT count() FROM {DATABASE}.rejected").result_rows[0][0]
     except ClickHouseError as error:
-        tell(f"soak: the tables could not be asked: {error}")
-        return
+        raise BenchmarkError(f"the tables could not be asked: {error}") from error
     finally:
         client.close()
-    tell(
-        f"soak: {soak.sent:,} events, {soak.load.repeated:,} of them again under an id that was there, {refused:,} to be "
-        f"refused. In metric_events {stored:,} rows ({different:,} ids), expected {expected:,}; in rejected {rejected:,}."
+    found = (
+        f"{sent:,} events, {load.repeated:,} of them again under an id that was there, {refused:,} to be refused. "
+        f"In metric_events {stored:,} rows ({different:,} ids), expected {expected:,}; in rejected {rejected:,}."
     )
     if (stored, different, rejected) != (expected, expected, refused):
-        raise BenchmarkError("the tables do not hold what was sent")
+        raise BenchmarkError(f"the tables do not hold what was sent: {found}")
+    return found

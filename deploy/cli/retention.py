@@ -100,7 +100,7 @@ Example, every night:
 )
 def purge() -> int:
     """Write parts of tables anew that still hold rows of erased users, which no query shows any more. ClickHouse drops
-    them by itself when it merges those parts, whenever that is; the old files go minutes later."""
+    them by itself when it merges those parts, whenever that is; the old files go soon after."""
     from deploy.cli.support.servers import servers
     from deploy.settings import read_settings
     from projections import retention as of_tables

@@ -100,4 +100,5 @@ def _log(path: str | None, settings: "Settings") -> "Iterator[tuple[LogSource, I
     tables = bool(settings.clickhouse_url) or not settings.kafka
     with servers(kafka=True, clickhouse=tables) as found:
         clickhouse = ClickHouse(found.clickhouse, settings.database) if tables else None
-        yield TopicSource(found.kafka, settings), Installation(found.kafka, clickhouse)
+        topic = TopicSource(found.kafka, settings).warn_of_lost_records()
+        yield topic, Installation(found.kafka, clickhouse)

@@ -28,6 +28,7 @@ UNAUTHORISED: Final = (
 """Errors of a user who is known and may not do something."""
 
 _PROBE_TIMEOUT_MS: Final = 5_000
+_PAUSE_S: Final = 0.5
 
 
 async def unreachable(brokers: Brokers, error: BaseException | None = None) -> str:
@@ -48,8 +49,17 @@ async def unreachable(brokers: Brokers, error: BaseException | None = None) -> s
 
 async def refusal(brokers: Brokers) -> str | None:
     """Return why brokers refuse this client, naming the setting; None if one takes it, or if all are merely away."""
-    reasons = [await _ask(brokers, *_place(server)) for server in brokers.bootstrap.split(",")]
+    reasons = [await _ask_twice(brokers, *_place(server)) for server in brokers.bootstrap.split(",")]
     return None if "" in reasons else next((reason for reason in reasons if reason), None)
+
+
+async def _ask_twice(brokers: Brokers, host: str, port: int) -> str | None:
+    """As `_ask`; what only looks like a refusal, because the broker was just ending or starting, is gone the second time."""
+    reason = await _ask(brokers, host, port)
+    if reason:
+        await asyncio.sleep(_PAUSE_S)
+        reason = await _ask(brokers, host, port)
+    return reason
 
 
 async def _ask(brokers: Brokers, host: str, port: int) -> str | None:
@@ -72,13 +82,15 @@ async def _ask(brokers: Brokers, host: str, port: int) -> str | None:
         return f"it does not offer KAFKA_SASL_MECHANISM={brokers.mechanism}; set one that it offers"
     except IllegalSaslStateError:
         return f"{host}:{port} takes clients without a user; KAFKA_SECURITY_PROTOCOL={brokers.protocol} does not fit it"
-    except (KafkaError, TimeoutError, EOFError, ConnectionResetError):
+    except (KafkaError, EOFError, ConnectionResetError):
         return await _of_silence(brokers, host, port)
-    except OSError:
+    except OSError:  # TimeoutError is one
         return None
     try:
         await connection.send(MetadataRequest([]))
-    except (KafkaError, TimeoutError):
+    except TimeoutError:
+        return None
+    except KafkaError:
         if brokers.protocol in SASL:
             return None
         secure = "SASL_SSL" if brokers.protocol in ENCRYPTED else "SASL_PLAINTEXT"
@@ -91,8 +103,7 @@ async def _ask(brokers: Brokers, host: str, port: int) -> str | None:
 def _of_tls(brokers: Brokers, host: str, port: int, error: ssl.SSLError) -> str:
     reason = error.reason or str(error)
     if "WRONG_VERSION" in reason or "RECORD" in reason:
-        plain = "SASL_PLAINTEXT" if brokers.protocol in SASL else "PLAINTEXT"
-        return f"{host}:{port} does not speak TLS; name its TLS port in KAFKA_BOOTSTRAP, or set KAFKA_SECURITY_PROTOCOL={plain}"
+        return _without_tls(brokers, host, port)
     if "CERTIFICATE" in reason.upper():
         return (
             f"{host}:{port} wants a certificate of the client ({reason}); set KAFKA_CERTIFICATE_FILE and KAFKA_KEY_FILE"
@@ -100,9 +111,25 @@ def _of_tls(brokers: Brokers, host: str, port: int, error: ssl.SSLError) -> str:
     return f"TLS with {host}:{port} fails ({reason}); see KAFKA_SECURITY_PROTOCOL"
 
 
+def _without_tls(brokers: Brokers, host: str, port: int) -> str:
+    plain = "SASL_PLAINTEXT" if brokers.protocol in SASL else "PLAINTEXT"
+    return f"{host}:{port} does not speak TLS; name its TLS port in KAFKA_BOOTSTRAP, or set KAFKA_SECURITY_PROTOCOL={plain}"
+
+
+async def _answers_in_plain_text(host: str, port: int) -> bool:
+    try:
+        connection = await create_conn(host, port, request_timeout_ms=_PROBE_TIMEOUT_MS)
+    except (KafkaError, TimeoutError, EOFError, OSError):
+        return False
+    connection.close()
+    return True
+
+
 async def _of_silence(brokers: Brokers, host: str, port: int) -> str | None:
     """Return what a broker wants that accepted the connection and did not answer."""
     if brokers.protocol in ENCRYPTED:
+        if await _answers_in_plain_text(host, port):
+            return _without_tls(brokers, host, port)
         if not brokers.certificate_file:
             return f"{host}:{port} ends the connection; if it wants a certificate, set KAFKA_CERTIFICATE_FILE"
         known = f"KAFKA_CERTIFICATE_FILE={brokers.certificate_file!r}"

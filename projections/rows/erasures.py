@@ -16,7 +16,7 @@ from schemas.topics import ACHIEVEMENTS, AWARDS, LEDGER, LEVELS, STREAKS, TOPIC_
 from schemas.topics import REJECTED as REJECTED_TOPIC
 
 ERASURES_PER_STATEMENT: Final = 100
-"""Users in one DELETE: each is a condition, and a parameter of the request."""
+"""Users in one DELETE: all are in the address of the request, which a server takes up to a megabyte."""
 
 TABLES_OF_TOPIC: Final[dict[str, tuple[Table, ...]]] = {
     topic: tuple(
@@ -107,41 +107,43 @@ class Deletion(msgspec.Struct, frozen=True):
 
 def deletions(erasures: Sequence[Erasure]) -> list[Deletion]:
     """Return the statements that carry out erasures; in any order, as often as wanted."""
+    by_topic: dict[str, dict[str, Erasure]] = {}
+    for erasure in erasures:  # of several of one user the latest covers the others
+        by_topic.setdefault(erasure.logical, {})[erasure.key] = erasure
     found = []
-    for logical in dict.fromkeys(erasure.logical for erasure in erasures):
-        of_topic = [erasure for erasure in erasures if erasure.logical == logical]
-        for start in range(0, len(of_topic), ERASURES_PER_STATEMENT):
-            found += _of_topic(logical, of_topic[start : start + ERASURES_PER_STATEMENT])
+    for logical, of_topic in by_topic.items():
+        users = list(of_topic.values())
+        for start in range(0, len(users), ERASURES_PER_STATEMENT):
+            found += _of_topic(logical, users[start : start + ERASURES_PER_STATEMENT])
     return found
 
 
 def _of_topic(logical: str, erasures: Sequence[Erasure]) -> list[Deletion]:
-    parameters: dict[str, Any] = {"topic": erasures[0].topic}
-    for number, erasure in enumerate(erasures):
-        parameters |= {f"t{number}": erasure.tenant, f"u{number}": erasure.user_id, f"v{number}": erasure.ver}
+    topic = {"topic": erasures[0].topic}
+    bounds = {"keys": [erasure.key for erasure in erasures], "vers": [erasure.ver for erasure in erasures]}
     if logical == REJECTED_TOPIC:
-        for number, erasure in enumerate(erasures):
-            parameters |= {f"k{number}": erasure.key, f"p{number}": erasure.partition, f"m{number}": erasure.at_ms}
-        return [Deletion(REJECTED.name, _any(_REFUSED, len(erasures)), parameters)]
+        times = {"parts": [one.partition for one in erasures], "times": [one.at_ms for one in erasures]}
+        return [Deletion(REJECTED.name, _REFUSED, topic | bounds | times)]
+    users = {"users": [(erasure.tenant, erasure.user_id) for erasure in erasures], **bounds}
     tables = [
-        Deletion(table.name, f"src_topic = {{topic:String}} AND ({_any(_ROW, len(erasures))})", parameters)
+        Deletion(table.name, f"src_topic = {{topic:String}} AND {_OF_USERS} AND ver <= {_BOUND}", topic | users)
         for table in TABLES_OF_TOPIC.get(logical, ())
     ]
-    parameters = {name: value for name, value in parameters.items() if name != "topic"}
     return tables + [
-        Deletion(table, f"{feed}({_any(_ROLLUP, len(erasures))})", parameters)
+        Deletion(table, f"{feed}{_OF_USERS} AND last_ver <= {_BOUND}", users)
         for table, feed in ROLLUPS_OF_TOPIC.get(logical, ())
     ]
 
 
-_ROW: Final = "(tenant = {{t{n}:String}} AND user_id = {{u{n}:String}} AND ver <= {{v{n}:UInt64}})"
-_ROLLUP: Final = _ROW.replace("ver <=", "last_ver <=")
+_OF_USERS: Final = "(tenant, user_id) IN {users:Array(Tuple(String, String))}"
+"""Reads only the parts of a table where the users stand: all are ordered by tenant and user."""
+
+_KEY: Final = "if(tenant = '', user_id, concat(tenant, '\\0', user_id))"
+_BOUND: Final = f"transform({_KEY}, {{keys:Array(String)}}, {{vers:Array(UInt64)}}, toUInt64(0))"
 _REFUSED: Final = (
-    "(((tenant = {{t{n}:String}} AND user_id = {{u{n}:String}}) OR key = {{k{n}:String}}) AND "
-    "if(src_topic = {{topic:String}} AND src_part = {{p{n}:UInt32}}, ver <= {{v{n}:UInt64}}, "
-    "at <= fromUnixTimestamp64Milli({{m{n}:Int64}})))"
+    "arrayExists(k -> if(src_topic = {topic:String} AND src_part = "
+    "transform(k, {keys:Array(String)}, {parts:Array(UInt32)}, toUInt32(4294967295)), "
+    "ver <= transform(k, {keys:Array(String)}, {vers:Array(UInt64)}, toUInt64(0)), "
+    "toUnixTimestamp64Milli(at) <= transform(k, {keys:Array(String)}, {times:Array(Int64)}, toInt64('-9223372036854775808'))), "
+    f"[{_KEY}, key])"
 )
-
-
-def _any(condition: str, count: int) -> str:
-    return " OR ".join(condition.format(n=number) for number in range(count))

@@ -12,10 +12,12 @@ _FORM_OF_KIND: Final = {
 
 
 class Column(NamedTuple):
-    """A column of a table or view: name, and `plain`, `instant`, `day` or `exact`."""
+    """A column of a table or view: name, and `plain`, `instant`, `day` or `exact`; `later`: it came with a later migration
+    and is empty in rows that were there before."""
 
     name: str
     kind: str = "plain"
+    later: str = ""
 
     @property
     def sql(self) -> str:
@@ -64,7 +66,7 @@ LEVEL_CHANGES: Final = Layout(
 ACHIEVEMENT_COMPLETIONS: Final = Layout(
     "achievement_completions",
     _columns(
-        "tenant user_id achievement_id feed achieved_at:instant local_date:day backdated achievement_name trigger "
+        "tenant user_id achievement_id feed:plain:later achieved_at:instant local_date:day backdated achievement_name trigger "
         "completion_id"
     ),
     4,
@@ -93,7 +95,9 @@ STREAK_EVENTS: Final = Layout(
 )
 REJECTED: Final = Layout(
     "rejected",
-    _columns("tenant reason at:instant origin_topic origin_partition origin_offset user_id key value truncated"),
+    _columns(
+        "tenant reason at:instant origin_topic origin_partition origin_offset user_id:plain:later key value truncated"
+    ),
     6,
 )
 """`message` is for people; of undecodable records it is the sink's own."""

@@ -139,9 +139,9 @@ class TopicRows:
 
     def _check_row(self, layout: Layout, offset: int, ver: int, values: list[Any], row: Row) -> None:
         right = (self._database.epoch << OFFSET_BITS) + offset + 1
-        if list(row.values) != values:
-            expected, found = differing(layout, row.values, values)
-            self._differ("wrong", layout, offset, row.id, user_of(row), expected, found)
+        texts = None if list(row.values) == values else differing(layout, row.values, values)
+        if texts is not None:
+            self._differ("wrong", layout, offset, row.id, user_of(row), *texts)
         elif ver != right:
             self._differ("wrong", layout, offset, row.id, user_of(row), f"ver: {right}", f"ver: {ver}")
 
@@ -229,16 +229,16 @@ def _shown(layout: Layout, values: Any) -> str:
     return " ".join(f"{name}={value}" for name, value in list(named)[layout.key - 1 :])
 
 
-def differing(layout: Layout, expected: Any, found: Any) -> tuple[str, str]:
-    """Return the columns that differ, with their values, of both sides."""
+def differing(layout: Layout, expected: Any, found: Any) -> tuple[str, str] | None:
+    """Return the columns that differ, with their values, of both sides; None if none does."""
     pairs = [
         (column.name, one, other)
         for column, one, other in zip(layout.columns, expected, found, strict=True)
-        if one != other
+        if one != other and not (column.later and other == "")
     ]
-    return ", ".join(f"{name}: {one}" for name, one, _ in pairs), ", ".join(
-        f"{name}: {other}" for name, _, other in pairs
-    )
+    if not pairs:
+        return None
+    return ", ".join(f"{name}: {one}" for name, one, _ in pairs), ", ".join(f"{name}: {two}" for name, _, two in pairs)
 
 
 def strays(database: Database, report: Report, topics: dict[str, int]) -> None:

@@ -227,7 +227,7 @@ class ViewCheck:
             kind: Any = "doubled" if key in seen else "wrong"
             one, other = ("one row", "two rows") if kind == "doubled" else ("", "a row of nothing")
             if kind == "wrong" and expected is not None:
-                one, other = differing(layout, key + expected, found)
+                one, other = differing(layout, key + expected, found) or (one, other)
             seen.add(key)
             result.append((self._difference(kind, layout, key, one, other), key[:2]))
         for key in rows:

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import fold
 from benchmarks.__main__ import parse
 from benchmarks.figures import FIGURES, SECTIONS, Outcome
-from benchmarks.latency import _percentile
+from benchmarks.latency import percentile
 from benchmarks.profile_fold import Costs, module_of
 from benchmarks.report import LATEST, result, shown, write
 from deploy.compiled import ROOT
@@ -93,8 +93,8 @@ def test_wrong_options_are_refused(arguments: list[str], capsys: pytest.CaptureF
 
 def test_percentiles_are_samples() -> None:
     samples = [float(number) for number in range(1, 201)]
-    assert (_percentile(samples, 50), _percentile(samples, 99)) == (100.0, 198.0)
-    assert _percentile([7.0], 50) == _percentile([7.0], 99) == 7.0
+    assert (percentile(samples, 50), percentile(samples, 99)) == (100.0, 198.0)
+    assert percentile([7.0], 50) == percentile([7.0], 99) == 7.0
 
 
 def test_figures_are_shown_for_people() -> None:

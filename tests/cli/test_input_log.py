@@ -5,6 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from deploy.cli.support.input_log import Log
+from deploy.cli.support.sources import TopicSource
 from processors.agents.clock import tick_value
 from processors.rules.control import CONTROL_HEADER
 
@@ -57,3 +58,15 @@ def test_events_are_known_by_their_id() -> None:
     log.add(_event(0, "a"))
     log.add(_event(1, "b"))
     assert log.event_ids == {"a", "b"}
+
+
+def test_a_log_that_has_lost_its_beginning_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    source = TopicSource.__new__(TopicSource)  # as it is after its look at the topic
+    source.topic, source.begins = "plaudit.events", {0: 0, 1: 17}
+    assert source.warn_of_lost_records() is source
+    assert (
+        "plaudit.events has lost its beginning to a retention (partition 1 from offset 17)" in capsys.readouterr().err
+    )
+    source.begins = {0: 0, 1: 0}
+    source.warn_of_lost_records()
+    assert capsys.readouterr().err == ""

@@ -13,6 +13,7 @@ import pytest
 from deploy.embedded import EmbeddedStack, Endpoints, SilentProgress, StackError, home_dir, running_stack, stack
 from deploy.embedded.clickhouse import clickhouse_answers
 from deploy.embedded.kafka import broker_answers
+from tests.embedded.listening import LOOPBACK, listeners
 
 PARENT = """
 import sys
@@ -57,6 +58,9 @@ def test_kill_9_of_the_parent_ends_both_servers_and_the_home_can_be_used_again(
         with pytest.raises(StackError, match=rf"already running on .*process {parent.pid}.*PLAUDIT_HOME"):
             EmbeddedStack(home, progress=SilentProgress()).start()
         assert running_stack(home) == found
+        for pid in pids:  # without passwords, so for this machine only
+            assert listeners(pid) and listeners(pid) <= LOOPBACK
+        assert (home / "stack.json").stat().st_mode & 0o077 == 0  # it may hold the password of a CLICKHOUSE_URL
     finally:
         parent.kill()
         parent.communicate()

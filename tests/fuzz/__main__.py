@@ -101,7 +101,9 @@ def report(result: Result) -> None:
     """Print what came out."""
     total = result.counts.total()
     accepted = sum(count for name, count in result.counts.items() if name.startswith("accepted"))
-    print(f"{total:,} inputs, {accepted:,} accepted and compared ({accepted / max(total, 1):.1%}), {result.cpu_s:.0f} s CPU")
+    print(
+        f"{total:,} inputs, {accepted:,} accepted and compared ({accepted / max(total, 1):.1%}), {result.cpu_s:.0f} s CPU"
+    )
     for name, count in sorted(result.counts.items(), key=lambda item: -item[1]):
         print(f"{count:>10,}  {name}")
     print("\nslowest, CPU time of the fold:")

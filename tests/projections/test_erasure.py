@@ -25,7 +25,7 @@ __all__ = ["spawn"]
 
 Records = list[tuple[str, bytes]]
 
-NASTY = "o'Brien\\ \"?{t0:String}\t;"
+NASTY = "o'Brien\\ \"?{t0:String}\t;\n)]"
 PATIENCE_S = 120.0
 
 

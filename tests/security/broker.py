@@ -63,6 +63,11 @@ class SecureKafka:
         }
         return Brokers(**{**values, **other})
 
+    @property
+    def plain(self) -> str:
+        """`host:port` of a listener without TLS and users: the controller's, which is for the broker itself."""
+        return f"127.0.0.1:{self._ports['Kafka controller']}"
+
     def by_certificate(self, client: Certificate | None) -> Brokers:
         """How the owner of a certificate reaches the broker, without a user."""
         certificate, key = (str(client.chain), str(client.key)) if client else ("", "")

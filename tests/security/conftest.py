@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded import ClickHouseServer, KafkaServer, SilentProgress
+from deploy.embedded import ClickHouseServer, SilentProgress
 from deploy.security import grants
 from deploy.security.acls import PURPOSES
 from tests.security.broker import ADMIN, SecureKafka
@@ -43,13 +43,6 @@ def kafka(
     kafka = SecureKafka(tmp_path_factory.mktemp("kafka") / "home", authority, server_certificate, passwords)
     with kafka.server:
         yield kafka
-
-
-@pytest.fixture(scope="session")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`host:port` of a broker that is open to everyone on this machine."""
-    with KafkaServer(tmp_path_factory.mktemp("plain"), progress=SilentProgress()) as server:
-        yield server.bootstrap
 
 
 @pytest.fixture(scope="session")

@@ -85,7 +85,8 @@ async def test_a_stranger_is_told_the_setting_and_not_the_password(
         assert brokers.password not in said + caplog.text + repr(brokers) + repr(caught.value)
 
 
-async def test_a_broker_without_tls_is_told_from_one_with(kafka: SecureKafka, plain: str) -> None:
+async def test_a_broker_without_tls_is_told_from_one_with(kafka: SecureKafka) -> None:
+    plain = kafka.plain
     assert "does not speak TLS" in str(await refusal(kafka.brokers(ADMIN, bootstrap=plain)))
     said = await refusal(kafka.brokers(ADMIN, bootstrap=plain, protocol="SASL_PLAINTEXT"))
     assert said is not None and "KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT does not fit" in said

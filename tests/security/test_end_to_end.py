@@ -117,7 +117,7 @@ def test_it_works_over_tls_with_users(shut: Shut) -> None:
 
 async def write(shut: Shut, user: str, topic: str) -> None:
     """Write a record as a user."""
-    async with AIOKafkaProducer(**shut.kafka.brokers(user).client(), request_timeout_ms=3_000) as producer:
+    async with AIOKafkaProducer(**shut.kafka.brokers(user).client()) as producer:
         await asyncio.wait_for(producer.send_and_wait(topic, b"{}", b"u", partition=0), 10)
 
 

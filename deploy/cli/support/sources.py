@@ -228,6 +228,20 @@ class TopicSource:
         self.total = sum(self.ends.values()) - sum(self.begins.values())
         self.tenants: set[str] = {version.tenant for version in self.versions} | {""}
 
+    def warn_of_lost_records(self) -> "TopicSource":
+        """Tell if the log has lost its beginning: what is derived from the rest may be other than it was. Returns itself."""
+        from deploy.cli.support.console import note
+
+        lost = {number: begin for number, begin in self.begins.items() if begin > 0}
+        if lost:
+            places = ", ".join(f"{number} from offset {begin}" for number, begin in sorted(lost.items())[:4])
+            note(
+                f"warning: {self.topic} has lost its beginning to a retention (partition {places}"
+                f"{', ...' if len(lost) > 4 else ''}): users, totals and catalogs of before are not known here, so results "
+                "differ from those that were recorded"
+            )
+        return self
+
     def records(self, partitions: Collection[int] | None = None) -> Iterator[LogRecord]:
         """See LogSource."""
         from deploy.cli.support.kafka import consumer, read_to_end
@@ -288,4 +302,4 @@ def log_source(records: str | None, *, from_topic: bool) -> Iterator[LogSource]:
             yield source
         return
     with servers(kafka=True) as found:
-        yield TopicSource(found.kafka, settings)
+        yield TopicSource(found.kafka, settings).warn_of_lost_records()
