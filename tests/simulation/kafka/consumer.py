@@ -245,8 +245,7 @@ class Fetcher:
             most = min(left, 1 + int(cluster.rng.random() * MOST_AT_ONCE))
             try:
                 fetch = partial(cluster.fetch, positions, most, wait_s, committed=self.committed)
-                # Who does not wait gets what was fetched ahead.
-                answer: Any = await cluster.request("Fetch", fetch) if timeout else fetch()
+                answer: Any = await cluster.request("Fetch", fetch)
             except errors.KafkaError:
                 answer = {}
                 await asyncio.sleep(BACKOFF_S)
