@@ -75,6 +75,11 @@ class Subscription:
         self.settled.set()
 
     @property
+    def reassignment_in_progress(self) -> bool:
+        """Whether a rebalance is under way."""
+        return not self.settled.is_set()
+
+    @property
     def subscription(self) -> "Subscription":
         """Itself."""
         return self
@@ -240,7 +245,7 @@ class Fetcher:
             most = min(left, 1 + int(cluster.rng.random() * MOST_AT_ONCE))
             try:
                 fetch = partial(cluster.fetch, positions, most, wait_s, committed=self.committed)
-                answer = await cluster.request("Fetch", fetch)
+                answer: Any = await cluster.request("Fetch", fetch)
             except errors.KafkaError:
                 answer = {}
                 await asyncio.sleep(BACKOFF_S)
