@@ -1,4 +1,4 @@
-"""Three Kafka brokers, each its own controller too, reached by clients through proxies."""
+"""Three Kafka brokers, each its own controller too, reached through proxies: one for clients, one for other brokers."""
 
 import asyncio
 import os
@@ -44,12 +44,20 @@ SETTINGS: Final = {
 
 
 class Broker:
-    """One broker, its proxy, and what happens to it."""
+    """One broker, its proxies, and what happens to it.
 
-    def __init__(self, number: int, server: KafkaServer, proxy: Proxy) -> None:
+    Attributes:
+        number: its id.
+        server: the server.
+        proxy: between it and clients.
+        replication: between it and the other brokers: what they fetch of it, and the ends of transactions.
+    """
+
+    def __init__(self, number: int, server: KafkaServer, proxy: Proxy, replication: Proxy) -> None:
         self.number = number
         self.server = server
         self.proxy = proxy
+        self.replication = replication
 
     async def start(self) -> None:
         """Start it, or start it again; returns when it answers."""
@@ -76,7 +84,7 @@ class Cluster:
         """Nothing is started yet. To be called in the event loop that runs the proxies."""
         directory.mkdir(parents=True, exist_ok=True)
         kafka.START_TIMEOUT_S = START_TIMEOUT_S
-        kinds = ("broker", "controller", "internal", "proxy")
+        kinds = ("broker", "controller", "internal", "proxy", "replication")
         names = tuple(f"{kind} {number}" for kind in kinds for number in range(1, BROKERS + 1))
         ports = choose_ports(names, directory / "ports.json", {})
         voters = ",".join(f"{n}@{LOOPBACK}:{ports[f'controller {n}']}" for n in range(1, BROKERS + 1))
@@ -85,20 +93,21 @@ class Cluster:
         for number in range(1, BROKERS + 1):
             port, proxy = ports[f"broker {number}"], ports[f"proxy {number}"]
             controller, internal = ports[f"controller {number}"], ports[f"internal {number}"]
+            replication = ports[f"replication {number}"]
             settings = {
                 **SETTINGS,
                 "node.id": str(number),
                 "controller.quorum.voters": voters,
                 "listeners": f"PLAINTEXT://{LOOPBACK}:{port},INTERNAL://{LOOPBACK}:{internal},"
                 f"CONTROLLER://{LOOPBACK}:{controller}",
-                "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{proxy},INTERNAL://{LOOPBACK}:{internal}",
+                "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{proxy},INTERNAL://{LOOPBACK}:{replication}",
                 "inter.broker.listener.name": "INTERNAL",
                 "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
             }
             home = directory / f"broker-{number}"
             home.mkdir(exist_ok=True)
             server = KafkaServer(home, port=port, settings=settings, cluster_id=cluster_id, progress=SilentProgress())
-            self.brokers.append(Broker(number, server, Proxy(proxy, port)))
+            self.brokers.append(Broker(number, server, Proxy(proxy, port), Proxy(replication, internal)))
 
     @property
     def address(self) -> Brokers:
@@ -107,7 +116,7 @@ class Cluster:
 
     async def start(self) -> None:
         """Start all brokers at once: none answers before there is a majority of controllers."""
-        await asyncio.gather(*(broker.proxy.start() for broker in self.brokers))
+        await asyncio.gather(*(proxy.start() for proxy in self._proxies()))
         await asyncio.gather(*(broker.start() for broker in self.brokers))
 
     async def stop(self) -> None:
@@ -116,7 +125,10 @@ class Cluster:
             if broker.server.running:
                 broker.signal(signal.SIGCONT)
         await asyncio.gather(*(broker.kill() for broker in self.brokers))
-        await asyncio.gather(*(broker.proxy.stop() for broker in self.brokers))
+        await asyncio.gather(*(proxy.stop() for proxy in self._proxies()))
+
+    def _proxies(self) -> list[Proxy]:
+        return [proxy for broker in self.brokers for proxy in (broker.proxy, broker.replication)]
 
     def check(self, down: Sequence[Broker] = ()) -> None:
         """Raise if a broker has ended by itself, those excepted that are down on purpose."""

@@ -77,6 +77,19 @@ async def zombie_worker(site: Site, choice: random.Random) -> str:
     return f"{worker.name}{f' at {step}' if held else ''} for {sleep_s:.1f} s"
 
 
+async def zombie_in_hand(site: Site, choice: random.Random) -> str:
+    """Stop a worker that has records in hand and has not begun with them, until another has its partitions; it goes on
+    with them before it can learn that it is no member any more."""
+    sleep_s = SESSION_S + choice.uniform(3.0, 5.0)
+    worker = pick(choice.random, site.workers)
+    held = await site.held(worker, "fetched")
+    worker.signal(signal.SIGSTOP)
+    await asyncio.sleep(sleep_s)
+    site.release(worker)
+    worker.signal(signal.SIGCONT)
+    return f"{worker.name}{' at fetched' if held else ''} for {sleep_s:.1f} s"
+
+
 async def stop_worker(site: Site, choice: random.Random) -> str:
     """SIGTERM; another one starts."""
     worker = pick(choice.random, site.workers)
@@ -289,6 +302,23 @@ async def slow_network(site: Site, choice: random.Random) -> str:
     return f"{where}: {delay_s * 1000:.0f} ms{' at 100 kB/s' if rate else ''} for {hold_s:.0f} s"
 
 
+async def slow_replication(site: Site, choice: random.Random) -> str:
+    """The others reach a broker late: replicas lag, and transactions end there later than elsewhere. Meanwhile partitions
+    go from one worker to another."""
+    broker = pick(choice.random, site.cluster.brokers)
+    broker.replication.delay_s = delay_s = choice.uniform(0.1, 0.4)
+    try:
+        await asyncio.sleep(choice.uniform(1.0, 2.0))
+        worker = pick(choice.random, site.workers)
+        await site.end(worker)
+        await asyncio.sleep(choice.uniform(0.5, 1.5))
+        site.start_worker()
+        await asyncio.sleep(choice.uniform(3.0, 6.0))
+    finally:
+        broker.replication.restore()
+    return f"broker {broker.number}: {delay_s * 1000:.0f} ms, {worker.name} stopped meanwhile"
+
+
 async def cut_network(site: Site, choice: random.Random) -> str:
     """Connections break: of one broker or all, for a moment or until nobody is a member any more."""
     hold_s, everywhere = choice.choice((0.0, 3.0, 10.0)), choice.random() < 0.3
@@ -363,6 +393,7 @@ async def full_disk(site: Site, choice: random.Random) -> str:
 KINDS: Final[Mapping[str, Kind]] = {
     "kill-worker": Kind(kill_worker, "worker", 4),
     "zombie-worker": Kind(zombie_worker, "worker", 4),
+    "zombie-in-hand": Kind(zombie_in_hand, "worker", 1),
     "stop-worker": Kind(stop_worker, "worker"),
     "scale-workers": Kind(scale_workers, "worker"),
     "clock-jump": Kind(jump_clock, "clock", 1),
@@ -378,6 +409,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "slow-disk": Kind(slow_disk, "broker"),
     "move-leaders": Kind(move_leaders, "leaders", 3),
     "slow-network": Kind(slow_network, "network"),
+    "slow-replication": Kind(slow_replication, "worker", 1),
     "cut-network": Kind(cut_network, "network"),
     "silent-network": Kind(silent_network, "network"),
     "kill-clickhouse": Kind(kill_clickhouse, "clickhouse", 2),

@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer.message_accumulator import MessageAccumulator
 
 from processors.engine.consumer import EngineThread
+from processors.engine.kip447 import GroupMember
 from processors.engine.names import Names
 from processors.engine.producer import KafkaPort
 from processors.engine.recovery import ChangelogRecovery
@@ -51,7 +52,8 @@ def effect_outside() -> None:
 
 
 def wrong_generation() -> None:
-    """Commit offsets as who the worker is when it commits them, not as who it was when it got the partitions."""
+    """Commit offsets as who the worker is when it commits them, not as who it was when it got the partitions; and as a
+    dynamic member, since the brokers know better of a static one."""
     handle, send_offsets = RoundWorker.handle, KafkaPort.send_offsets
 
     async def handle_and_tell(self: Any, *arguments: Any) -> bool:
@@ -59,7 +61,8 @@ def wrong_generation() -> None:
         return await handle(self, *arguments)
 
     async def send_offsets_as_now(self: Any, offsets: Any) -> None:
-        self.adopt(self.thread.member())
+        now = self.thread.member()
+        self.adopt(GroupMember(now.generation, now.member_id, None))
         await send_offsets(self, offsets)
 
     RoundWorker.handle = handle_and_tell  # type: ignore[method-assign, assignment]
