@@ -123,11 +123,11 @@ class Site(Arena):
         if self.network._server is None:
             await self.network.start()
 
-    def start_worker(self) -> Process:
-        """Start a worker."""
+    def start_worker(self, **settings: str) -> Process:
+        """Start a worker; `settings` are variables of its environment."""
         name, port = f"worker-{next(self._numbers)}", free_port()
         arguments = [self.directory / f"{name}.hold", self.directory / f"{name}.reached", self._clock, self._plant]
-        environment = {**self.command.environment, "PLAUDIT_METRICS_PORT": str(port)}
+        environment = {**self.command.environment, "PLAUDIT_METRICS_PORT": str(port), **settings}
         process = self._start(name, "tests.chaos.worker_child", arguments, environment, port)
         self.workers.append(process)
         return process

@@ -20,5 +20,5 @@ if __name__ == "__main__":
     hold, reached, clock = map(Path, sys.argv[1:4])
     plant(sys.argv[4])
     slow_down(hold, reached)
-    worker.Clock = partial(Clock, now=lambda: int(clock.read_text()))  # type: ignore[misc, assignment]
+    worker.Clock = partial(Clock, now=lambda: int(clock.read_text()))  # type: ignore[attr-defined, assignment]
     sys.exit(run(["worker"]))
