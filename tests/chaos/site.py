@@ -45,6 +45,9 @@ RECOVERY_DEADLINE_S: Final = 180.0
 
 SENT_DEADLINE_S: Final = 300.0
 EXIT_DEADLINE_S: Final = 60.0
+LISTENING: Final = ("worker_starts", "partitions_assigned", "kafka_retry")
+"""What workers and sinks say after they have begun to listen to signals."""
+
 HOLD_PATIENCE_S: Final = 8.0
 """How long a fault waits for a worker to come to a step; then it strikes wherever the worker is."""
 
@@ -161,7 +164,9 @@ class Site(Arena):
         (self.workers if process in self.workers else self.sinks).remove(process)
 
     async def end(self, process: Process) -> float:
-        """SIGTERM; return the seconds until its end, which must be an orderly one."""
+        """SIGTERM; return the seconds until its end, which must be an orderly one. One that has only just been started first
+        comes to where it listens to signals."""
+        await self.until(lambda: any(mark in process.told() for mark in LISTENING), f"{process.name} listens")
         self.lose(process)
         began = time.monotonic()
         process.signal(signal.SIGTERM)
