@@ -6,6 +6,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaClient, AIOKafkaProducer
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.producer.message_accumulator import MessageAccumulator
 from aiokafka.producer.sender import Sender, TxnOffsetCommitHandler
 from aiokafka.producer.transaction_manager import TransactionManager
@@ -36,6 +37,7 @@ PRIVATE_NAMES: Final[tuple[tuple[Any, str], ...]] = (
     (FlowControlEvent, "resume"),
     (Fetcher, "fetched_records"),
     (Fetcher, "_update_fetch_positions"),
+    (SubscriptionState, "reassignment_in_progress"),
     (GroupCoordinator, "_do_fetch_commit_offsets"),
     (GroupCoordinator, "_do_heartbeat"),
     (GroupCoordinator, "_maybe_leave_group"),

@@ -141,8 +141,9 @@ class EngineThread(driver.AIOKafkaConsumerThread):
         self, partitions: set[TP], max_records: int, current: Go
     ) -> tuple[Records, dict[TP, int]]:
         """As `in_thread_poll`, without waiting; `partitions` may be empty: then only the group hears of us, which gives up a
-        member that asks for nothing for long."""
-        if partitions:
+        member that asks for nothing for long. The same in a rebalance: aiokafka would wait for its end, and the rebalance
+        waits for the round that asks."""
+        if partitions and not self._ensure_consumer()._subscription.reassignment_in_progress:
             return await self.in_thread_poll(partitions, max_records, 0.0, current)
         with self._ensure_consumer()._fetcher._subscriptions.fetch_context():
             return {}, {}

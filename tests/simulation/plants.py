@@ -10,7 +10,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 
 from processors.engine import recovery
-from processors.engine.consumer import BatchConsumer, Go
+from processors.engine.consumer import BatchConsumer, Go, Records
 from processors.engine.kip447 import GroupMember
 from processors.engine.names import Names
 from processors.engine.producer import KafkaPort
@@ -103,6 +103,16 @@ class StableThread(SimThread):
         wanted = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
         ends = await self._ensure_consumer().end_offsets(wanted)
         return {TP(tp.topic, tp.partition): end for tp, end in ends.items()}
+
+
+class AskingThread(SimThread):
+    """Asks for more records even in a rebalance, which waits for who asks."""
+
+    async def in_thread_poll_more(
+        self, partitions: set[TP], max_records: int, current: Go
+    ) -> tuple[Records, dict[TP, int]]:
+        """Ask at any time."""
+        return await self.in_thread_poll(partitions, max_records, 0.0, current) if partitions else ({}, {})
 
 
 class TrustingRecovery(SimRecovery):
@@ -249,4 +259,13 @@ MASKED: Final = (
 )
 """Mistakes behind which a second line of defence stands."""
 
-ALL: Final = {plant.name: plant for plant in (*PLANTS, *MUTANTS, *MASKED)}
+RARE: Final = (
+    Plant(
+        "refill-in-rebalance",
+        "a round asks for more records although a rebalance waits for it",
+        _patched(thread=AskingThread),
+    ),
+)
+"""Mistakes that schedules seldom meet."""
+
+ALL: Final = {plant.name: plant for plant in (*PLANTS, *MUTANTS, *MASKED, *RARE)}
