@@ -12,5 +12,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--spec-file", action="append", default=[], help="file of spec cases (.md, .json, .json.gz); repeatable"
     )
-    parser.addoption("--schedules", type=int, default=250, help="simulated schedules to run (default 250)")
+    parser.addoption("--schedules", type=int, default=100, help="simulated schedules to run (default 100)")
     parser.addoption("--faults", type=int, default=3, help="times each fault is injected on real Kafka (default 3)")

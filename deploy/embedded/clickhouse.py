@@ -22,6 +22,9 @@ PROBE_TIMEOUT_S = 1.0
 ORDERLY_STOP_S = 1.0
 STOP_TIMEOUT_S = 5.0
 MAX_MEMORY_BYTES = 2_000_000_000
+# Below this much free space it refuses inserts and merges, which is harmless; a merge that meets a disk without any space
+# leaves a part behind that cannot be read.
+KEEP_FREE_BYTES = 64 * 1024 * 1024
 MARK_CACHE_BYTES = 64 * 1024 * 1024
 
 
@@ -141,6 +144,9 @@ class ClickHouseServer:
   <listen_host>{LOOPBACK}</listen_host>
   <mark_cache_size>{MARK_CACHE_BYTES}</mark_cache_size>
   <max_server_memory_usage>{self._max_memory_bytes}</max_server_memory_usage>
+  <storage_configuration>
+    <disks><default><keep_free_space_bytes>{KEEP_FREE_BYTES}</keep_free_space_bytes></default></disks>
+  </storage_configuration>
   <logger>
     <level>warning</level>
     <console>0</console>

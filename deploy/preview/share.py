@@ -9,10 +9,9 @@ from deploy.cli.support.folding import Folding
 from deploy.cli.support.sources import LogSource, Named
 from deploy.preview.tally import Tallier, Tally
 from deploy.preview.watch import Noted, Watching
-from processors.rules.partition import Partition
 from schemas.catalog import CatalogRecord
 from schemas.catalog_file import decode_config
-from schemas.emission import CatalogMissingError, Emission
+from schemas.emission import Emission
 from schemas.records import LogRecord
 
 OLD: Final = 1
@@ -150,18 +149,11 @@ class _Fold:
 
     def apply(self, record: LogRecord, counted: bool) -> None:
         """Fold one record and count what came of it."""
-        fold, out = self._folding.fold(record), self._out
-        while not self._process(fold, record):
+        out = self._out
+        while not self._folding.apply(record, out, NO_LIMIT):
             self._count(record, counted)
         if out:
             self._count(record, counted)
-
-    def _process(self, fold: Partition, record: LogRecord) -> bool:
-        try:
-            return fold.process(record, self._out, NO_LIMIT)
-        except CatalogMissingError as error:
-            self._folding.catalogs.give_up(error.tenant, error.version)
-            return fold.process(record, self._out, NO_LIMIT)
 
     def _count(self, record: LogRecord, counted: bool) -> None:
         for emission in self._out:

@@ -98,8 +98,7 @@ def by_folding(source: LogSource, folding: Folding, one: Asked, on_progress: OnP
     emitted: list[Emission] = []
     offsets: dict[int, int] = {}
     for number, record in enumerate(_counted(source.records(), on_progress), 1):
-        fold = folding.fold(record)
-        fold.process(record, emitted, NO_LIMIT)
+        folding.apply(record, emitted, NO_LIMIT)
         offsets[record.partition] = record.offset + 1
         for emission in emitted:
             if names_effect(one, emission):

@@ -159,7 +159,7 @@ class Rebuilding:
         before = fold.plan(tenant)
         emitted: list[Emission] = []
         self._trace.take()
-        assert fold.process(record, emitted, NO_LIMIT)
+        assert self._folding.apply(record, emitted, NO_LIMIT)
         steps = self._trace.take()
         control = control_type(record.value)
         place = Place(record.partition, record.offset)

@@ -73,6 +73,9 @@ class Partition:
         self._report = report
         self._careful = 0  # records to come before which their user is saved
         self._round: list[LogRecord] = []  # what is done, to do it again if a later record fails
+        self._sliced = 0  # emissions of the record in hand that came in earlier slices of this round
+        self._first: bytes | None = None  # the user in whose midst a slice ended: the next one goes on with it
+        self._first_before: bytes | None = None
         self._announcer = boosts.Announcer(settings.environment)
         self._plans: dict[str, Plan] = {}
 
@@ -132,21 +135,28 @@ class Partition:
             self._report(failure, record)
             del out[begin:]
             if not self._careful:
-                self._redo_round()
-                return self.process(record, out, limit)
+                return self._again(record, out, limit)
             self._refuse(record, internal_error(failure), out)  # no part of a user's: nothing is touched yet
             done = True
         if done:
             self._round.append(record)
+        self._sliced = 0 if done else self._sliced + len(out) - begin
         return done
 
-    def _redo_round(self) -> None:
-        """Undo a record that failed, and what it may have spoilt: begin the round anew, with more care."""
-        earlier = self._round
+    def _again(self, record: LogRecord, out: list[Emission], limit: int) -> bool:
+        """Undo a record that failed, and what it may have spoilt: do the round anew, with more care. What earlier slices of
+        the record gave out comes again, and is dropped."""
+        earlier, sliced = self._round, self._sliced
         self.rollback()
         self._careful = CAREFUL_RECORDS
-        for record in earlier:
-            self.process(record, [], NO_LIMIT)
+        for one in earlier:
+            self.process(one, [], NO_LIMIT)
+        if not sliced:
+            return self.process(record, out, limit)
+        found: list[Emission] = []
+        self.process(record, found, NO_LIMIT)
+        out += found[sliced:]
+        return True
 
     def _refuse(self, record: LogRecord, error: RejectedError, out: list[Emission]) -> None:
         self._counted[f"rejected.{error.reason}"] += 1
@@ -260,7 +270,8 @@ class Partition:
         while done:
             if len(out) >= limit or advanced >= most:
                 return False
-            item = store.pop_due(at)
+            item = store.pop_due(at) if self._first is None else store.take(self._first)
+            self._first = None
             if item is None:
                 break
             due, key = item
@@ -272,6 +283,8 @@ class Partition:
             advanced += 1
             live = tenant is None or self._control.tick is not None
             done = self._parts.advance(record, key, plan, at, append, live, out, limit)
+            if not done:
+                self._first = key
         if done:
             store.return_set_aside()
         return done
@@ -409,14 +422,16 @@ class Partition:
         self._store.commit()
         self.counters.update(self._counted)
         self._counted.clear()
-        self._round = []
+        self._round, self._sliced = [], 0
+        self._first_before = self._first
         self._control_before = _encode(self._control)
 
     def rollback(self) -> None:
         """The round's transaction is aborted: back to the state before it."""
         self._store.rollback()
         self._counted.clear()
-        self._round = []
+        self._round, self._sliced = [], 0
+        self._first = self._first_before
         self._control = _decoder.decode(self._control_before)
         self._plans = {}
 

@@ -317,6 +317,12 @@ class UserStore:
             waiting.append(2 * place + 2)
         return found
 
+    def take(self, key: bytes) -> tuple[int, bytes]:
+        """Take a user who is due off the timers, as `pop_due` does, though others may be due before."""
+        entry = self._entries[key]
+        due, entry.due = entry.due, NEVER
+        return due, key
+
     def set_aside(self, due: int, key: bytes) -> None:
         """Keep a user taken by `pop_due`, unchanged, from being taken again until `return_set_aside`: a record larger than
         a slice need not pass it over in every slice."""

@@ -77,7 +77,7 @@ class Matching:
 
     Attributes:
         expected: records that must be there. taken: those, and others that may be. found: records that are there.
-        optional: records that need not be there, and are.
+        optional: records that need not be there, and are. latest: offset of the last input record that caused one of these.
     """
 
     def __init__(self) -> None:
@@ -86,6 +86,7 @@ class Matching:
         self.taken = 0
         self.found = 0
         self.optional = 0
+        self.latest = -1
         self._kept = 0
         self._waiting: dict[bytes | None, deque[Item]] = {}
         self._ahead: dict[bytes | None, deque[Item]] = {}
@@ -133,7 +134,9 @@ class Matching:
 
     def _meet(self, key: bytes | None, expected: Item, found: Item) -> None:
         if expected.same(found):
-            self.optional += not expected.needed
+            if not expected.needed:
+                self.optional += 1
+                self.latest = max(self.latest, expected.offset)
             return
         waiting, ahead = self._waiting.pop(key, ()), self._ahead.pop(key, ())
         self._apart[key] = ([expected, *waiting], [found, *ahead])

@@ -13,7 +13,7 @@ from processors.rules.settings import FoldSettings
 from projections.errors import VerificationError
 from projections.verifier.database import Database
 from projections.verifier.expected import PROJECTED_TOPICS, Erasure, Row
-from projections.verifier.logs import OFFSETS_POLL_S, OFFSETS_S, Logs, Reader
+from projections.verifier.logs import OFFSETS_POLL_S, Logs, Reader
 from projections.verifier.refold import Refold
 from projections.verifier.report import Difference, Report
 from projections.verifier.states import Stored, check_marker, compare_states, read_changelog
@@ -25,6 +25,9 @@ from schemas.topics import DERIVED, EVENTS, OUTCOMES, REJECTED, full_name, progr
 
 COMPARED: Final = (*DERIVED, OUTCOMES, REJECTED)
 """Logical topics that hold what the log causes."""
+
+COMMIT_SHOWS_S: Final = 5.0
+"""How much later than the changelog's marker the committed offset of the same transaction may show."""
 
 FOLLOW: Final = 2_000
 """Emissions after which the topics are read on."""
@@ -100,7 +103,7 @@ class PartitionCheck:
         self._now = Snapshot(None, {}, {}, {}, Stored({}, 0, None), 0, 0)
         self._states: list[Difference] | None = None
         self._latest_ms: int | None = None
-        self._beyond: list[int] = []
+        self._beyond = 0
 
     def _place(self, topic: str) -> TopicPartition:
         return TopicPartition(topic, self._number)
@@ -164,7 +167,7 @@ class PartitionCheck:
 
     async def _committed_at_last(self, marker: int) -> int | None:
         """Return the committed offset once it has come to the marker: of one transaction, some topics show it earlier."""
-        deadline = time.monotonic() + OFFSETS_S
+        deadline = time.monotonic() + COMMIT_SHOWS_S
         while True:
             offsets = await self._logs.committed(progress_group(self._plan.prefix), self._plan.name(EVENTS))
             found = offsets.get(self._number)
@@ -222,19 +225,22 @@ class PartitionCheck:
         return taker
 
     async def _fold(self, log: Reader, derived: Reader) -> None:
-        """Fold what is applied; then on, as long as records are left that only later ones can have caused: a slice of a
-        long record is written before it is applied, and workers go on meanwhile."""
+        """Fold what is applied, up to the changelog's marker; then on, as long as records are left that only later ones can
+        have caused: a slice of a long record is written before it is applied, and workers go on meanwhile."""
         taken = count = 0
         applied = self._now.committed or 0
         async for found in log.all(self._place(self._plan.name(EVENTS))):
             record = LogRecord(
                 found.partition, found.offset, found.timestamp, found.key, found.value, tuple(found.headers)
             )
-            if record.offset >= self._now.stored.marker:
+            at_marker = record.offset >= self._now.stored.marker
+            if at_marker:
                 self._compare_states()
             needed = record.offset < applied
-            if not needed and not await self._more_to_explain(derived, first=not self._beyond):
-                break
+            if not needed:
+                more = await self._more_to_explain(derived, first=not self._beyond)
+                if at_marker and not more:
+                    break
             taken += self._apply(record, needed)
             if taken >= FOLLOW:
                 taken = 0
@@ -252,7 +258,7 @@ class PartitionCheck:
             self._report.records += 1
         else:
             self._report.beyond += 1
-            self._beyond.append(record.offset)
+            self._beyond += 1
         at = self._latest_ms = max(record.timestamp_ms, self._latest_ms or record.timestamp_ms)
         count = 0
         for emissions in self._refold.emissions(record):
@@ -302,6 +308,5 @@ class PartitionCheck:
         check.conclude(found, self._views, self._now.progress)
 
     def _in_work(self) -> bool:
-        """Whether the record at the marker is carried out in slices, some of which are in the topics."""
-        optional = sum(check.matching.optional for check in self._checks.values())
-        return bool(self._beyond) and optional > 0
+        """Whether the record at the marker is carried out in slices: a part of what it causes is in the topics already."""
+        return max((check.matching.latest for check in self._checks.values()), default=-1) >= self._now.stored.marker

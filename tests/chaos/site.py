@@ -78,6 +78,7 @@ class Site(Arena):
             Endpoints(bootstrap, f"http://default:@{LOOPBACK}:{self.network.port}"), directory, NAME, faults
         )
         self.command.environment["PLAUDIT_TICK_SECONDS"] = str(TICK_S)
+        self.producers = Producers(0, directory, "", "", [])
         self.workers: list[Process] = []
         self.sinks: list[Process] = []
         self.down: list[Broker] = []

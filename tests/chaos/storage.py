@@ -6,8 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from deploy.embedded.clickhouse import KEEP_FREE_BYTES
+
 DISK_BYTES: Final = 1_500_000_000
-LEFT_BYTES: Final = 64 * 1024
+LEFT_BYTES: Final = KEEP_FREE_BYTES * 3 // 4
+"""What is left is less than the server wants to keep free, and enough for the merges that it has begun."""
 
 
 class Disk:
@@ -33,7 +36,7 @@ class Disk:
         return self.path / "ballast"
 
     def fill(self) -> None:
-        """Leave next to nothing free."""
+        """Leave so little free that the server takes the disk for full."""
         with self._ballast.open("wb") as file:
             for block in (1 << 20, 1 << 12):
                 with suppress(OSError):

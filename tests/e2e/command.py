@@ -56,6 +56,11 @@ class Command:
         return Running(name, [PLAUDIT, *arguments], self._directory, self.environment)
 
 
+def _listen_to_interrupts() -> None:
+    """What runs in the background of a shell without job control is started deaf to Ctrl-C, and so are its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Running:
     """A process, with its output in files."""
 
@@ -72,6 +77,7 @@ class Running:
                 env=environment,
                 cwd=directory,
                 start_new_session=True,
+                preexec_fn=_listen_to_interrupts,
             )
 
     def wait_for(self, text: str, timeout_s: float = TIMEOUT_S) -> None:

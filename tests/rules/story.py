@@ -63,7 +63,8 @@ class Story:
         self.request("identify", at, user, occurred, user_fields=fields)
 
     def fold(self) -> list[Json]:
-        """Return all that is emitted, in order: the same in rounds of 1, 7 and all, aborted, in slices, with restarts."""
+        """Return all that is emitted, in order: the same in rounds of 1, 7 and all, aborted, in slices of one round or of
+        many, with restarts."""
         whole = Installation(self.store, self.effects)
         whole.round(self.records)
         self.installation = whole
@@ -74,6 +75,10 @@ class Story:
                 other.round(records)
             assert other.emitted == whole.emitted
             assert other.changelog == whole.changelog
+        together = Installation(self.store, self.effects)
+        together.slices(self.records, 2)
+        assert together.emitted == whole.emitted
+        assert together.changelog == whole.changelog
         sliced = Installation(self.store, self.effects)
         for record in self.records:
             sliced.round([record], limit=1)

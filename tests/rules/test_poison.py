@@ -257,3 +257,17 @@ def test_failures_are_reported_with_their_record() -> None:
     for record in one.records:
         partition.process(record, [], 10**6)
     assert set(heard) == {("KeyError('secret of the user')", 1)}
+
+
+def test_a_record_that_strikes_a_bug_after_slices_of_its_own_repeats_none_of_them() -> None:
+    """What was due for the user filled slices of the round in hand, and is out."""
+    bug = Bug("metric.changed", text='"value":13,')
+    one = story(bug, config({**HOURLY, "status": "active"}))
+    send(one, 1, "good")
+    send(one, 2, "bad")
+    one.append({"metric": "m", "user": "bad", "value": 13, "eventId": "e3"}, "2025-01-03T10:00:00Z", "bad")
+    events = one.fold()
+    assert bug.struck
+    ticks = [event["id"] for event in events if event.get("type") == "points.awarded"]
+    assert len(ticks) == len(set(ticks)) > 40
+    assert len(letters(events)) == 1

@@ -43,6 +43,14 @@ class Installation:
                 out = self._end(out, record.offset, abort=False)
         self._end(out, records[-1].offset + 1, abort=abort)
 
+    def slices(self, records: list[LogRecord], size: int) -> None:
+        """Carry out one round, whose records all come in slices."""
+        out: list[Emission] = []
+        for record in records:
+            while not self.partition.process(record, out, len(out) + size):
+                continue
+        self._end(out, records[-1].offset + 1, abort=False)
+
     def _end(self, out: list[Emission], next_offset: int, *, abort: bool) -> list[Emission]:
         changes = self.partition.changes(next_offset)
         if abort:

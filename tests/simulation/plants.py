@@ -238,6 +238,11 @@ MUTANTS: Final = (
         _patched((recovery, "OFFSET_DEADLINE_S", 0.0)),
     ),
     Plant(
+        "refill-in-rebalance",
+        "a round asks for more records although a rebalance waits for it",
+        _patched(thread=AskingThread),
+    ),
+    Plant(
         "done-before-insert",
         "a batch is called done before its rows are inserted",
         _patched((Store, "announce", _finish_first)),

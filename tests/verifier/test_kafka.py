@@ -3,9 +3,17 @@
 import json
 from collections.abc import Callable
 
+import pytest
+
 from projections.verifier import Report, verify
 from schemas.topics import ACHIEVEMENTS, AWARDS, LEDGER, LEVELS, OUTCOMES, REJECTED
 from tests.verifier.installation import MIDDLE_MS, Installation, Outputs, Record, log
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing moves here: an offset that does not show never will."""
+    monkeypatch.setattr("projections.verifier.partition.COMMIT_SHOWS_S", 0.0)
 
 
 def checked(installation: Installation, since_ms: int | None = None) -> Report:

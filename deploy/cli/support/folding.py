@@ -14,6 +14,7 @@ from processors.rules.partition import Partition
 from processors.rules.settings import FoldSettings
 from schemas.catalog import CatalogRecord
 from schemas.catalog_file import CatalogError, decode_config, encode_config, load_catalog
+from schemas.emission import CatalogMissingError, Emission
 from schemas.instants import format_instant
 from schemas.records import LogRecord
 
@@ -75,6 +76,15 @@ class Folding:
             if not self._source.brings_catalogs:
                 self._put_in_force(known, record)
         return known
+
+    def apply(self, record: LogRecord, out: list[Emission], limit: int) -> bool:
+        """Fold a record (see Partition.process); a catalog version that it names and nobody published is given up."""
+        fold = self.fold(record)
+        try:
+            return fold.process(record, out, limit)
+        except CatalogMissingError as error:
+            self.catalogs.give_up(error.tenant, error.version)
+            return fold.process(record, out, limit)
 
     def _add_catalogs(self, config: Any | None, override: bool) -> None:
         source = self._source
