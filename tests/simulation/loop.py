@@ -35,6 +35,8 @@ class Process:
         """By SIGSTOP: nothing of it runs, but what arrives for it is kept."""
         self.cut = False
         """Whether its network is gone."""
+        self.expired = False
+        """Whether a group has put it out since it was away for its session."""
         self.steps = 0
         """Handles run so far."""
         self.strike_at = 0

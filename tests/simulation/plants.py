@@ -233,16 +233,6 @@ MUTANTS: Final = (
     ),
     Plant("revoke-at-once", "a rebalance does not wait for the round in hand", _patched(consumer=ImpatientConsumer)),
     Plant(
-        "offset-asked-once",
-        "a recovery that slept while others went on takes the offset that it asked for before",
-        _patched((recovery, "OFFSET_DEADLINE_S", 0.0)),
-    ),
-    Plant(
-        "refill-in-rebalance",
-        "a round asks for more records although a rebalance waits for it",
-        _patched(thread=AskingThread),
-    ),
-    Plant(
         "done-before-insert",
         "a batch is called done before its rows are inserted",
         _patched((Store, "announce", _finish_first)),
@@ -265,6 +255,11 @@ MASKED: Final = (
 """Mistakes behind which a second line of defence stands."""
 
 RARE: Final = (
+    Plant(
+        "offset-asked-once",
+        "a recovery that slept while others went on takes the offset that it asked for before",
+        _patched((recovery, "OFFSET_DEADLINE_S", 0.0)),
+    ),
     Plant(
         "refill-in-rebalance",
         "a round asks for more records although a rebalance waits for it",

@@ -180,6 +180,7 @@ class World:
         """Run to the end; return what is wrong."""
         use(self.cluster, self.clickhouse)
         LOG.counts.clear()
+        LOG.of_expired.clear()
         LOG.show = self.clickhouse.show = self.trace if self.tracing else None
         loop = self.loop
         with loop.running():

@@ -18,7 +18,7 @@ from tests.simulation.worker import SimThread
 PLANT_SCHEDULES = 50
 """The most that a planted bug may take to be found."""
 
-MUTANT_SCHEDULES = 200
+MUTANT_SCHEDULES = 100
 
 RARE = frozenset({"state-kept", "offset-asked-once"})
 """Mutants that only some fifty schedules and more show: left out of short runs."""

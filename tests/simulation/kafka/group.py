@@ -163,6 +163,7 @@ class Group:
         def expire(downs: int) -> None:
             if downs == member.downs and not process.reachable and self.members.get(member.id) is member:
                 self._count("session expired")
+                process.expired = True
                 self._remove(member)
 
         process.on_down.append(down)
