@@ -20,7 +20,7 @@ PLANT_SCHEDULES = 50
 
 MUTANT_SCHEDULES = 100
 
-RARE = frozenset({"state-kept", "offset-asked-once"})
+RARE = frozenset({"state-kept"})
 """Mutants that only some fifty schedules and more show: left out of short runs."""
 
 LONG = 250

@@ -25,7 +25,7 @@ from schemas.instants import DAY_MS, parse_instant
 from schemas.records import LogRecord
 
 PARTITIONS = 2
-EVENTS = 700
+EVENTS = 450
 USERS = 40
 DAYS = 60
 ROUND = 50

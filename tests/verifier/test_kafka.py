@@ -70,7 +70,7 @@ class Damages:
         records = outputs[target]
         at = next(
             place
-            for place in range(len(records) // 2, len(records))
+            for place in range(1, len(records))
             if records[place].key not in self._used and self._has_a_later_one(records, place)
         )
         self._used.add(records[at].key)

@@ -61,7 +61,7 @@ def test_a_clean_database_is_equal(projected: Installation, verified: Verify) ->
     assert report.counts["rejected"].found > 10
     assert verified(MIDDLE_MS).ok
     totals = report.counts["metric_totals"].found
-    projected.expire(LEDGER, 0, 500)
+    projected.expire(LEDGER, 0, 300)
     report = verified()
     assert report.differences == []
     assert report.counts["metric_totals"].expected == report.counts["metric_totals"].found == totals
@@ -202,7 +202,7 @@ def test_what_an_erasure_takes_away_must_be_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Small batches, so that the sink deletes rows that it has written."""
-    monkeypatch.setattr("projections.sink.loop.MAX_BATCH_RECORDS", 150)
+    monkeypatch.setattr("projections.sink.loop.MAX_BATCH_RECORDS", 300)
     installation.publish()
     project(installation, clickhouse_url, database)
     report = verified()

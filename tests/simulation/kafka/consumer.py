@@ -245,7 +245,7 @@ class Fetcher:
             most = min(left, 1 + int(cluster.rng.random() * MOST_AT_ONCE))
             try:
                 fetch = partial(cluster.fetch, positions, most, wait_s, committed=self.committed)
-                # Who does not wait gets what was fetched ahead.
+                # Who does not wait gets what was fetched ahead, and at once: no rebalance comes between.
                 answer: Any = await cluster.request("Fetch", fetch) if timeout else fetch()
             except errors.KafkaError:
                 answer = {}
