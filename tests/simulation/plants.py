@@ -225,7 +225,6 @@ MUTANTS: Final = (
     Plant(
         "no-rollback", "a failed round leaves its changes in memory", _patched((ToyFold, "rollback", ToyFold.commit))
     ),
-    Plant("state-kept", "a worker that lost its partitions goes on with its old state", _patched(worker=KeepingWorker)),
     Plant(
         "unstable-offsets",
         "committed offsets are taken while a transaction with newer ones is being ended",
@@ -255,6 +254,7 @@ MASKED: Final = (
 """Mistakes behind which a second line of defence stands."""
 
 RARE: Final = (
+    Plant("state-kept", "a worker that lost its partitions goes on with its old state", _patched(worker=KeepingWorker)),
     Plant(
         "offset-asked-once",
         "a recovery that slept while others went on takes the offset that it asked for before",

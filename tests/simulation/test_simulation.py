@@ -20,12 +20,6 @@ PLANT_SCHEDULES = 50
 
 MUTANT_SCHEDULES = 100
 
-RARE = frozenset({"state-kept"})
-"""Mutants that only some fifty schedules and more show: left out of short runs."""
-
-LONG = 250
-"""Schedules from which a run is no short one."""
-
 REPEATED = 12
 
 pytestmark = pytest.mark.timeout(1800)  # a machine that is busy with other things
@@ -51,9 +45,7 @@ def test_a_planted_bug_is_found(plant: Plant) -> None:
 
 
 @pytest.mark.parametrize("plant", MUTANTS, ids=lambda plant: plant.name)
-def test_other_mutants_are_found(plant: Plant, request: pytest.FixtureRequest) -> None:
-    if plant.name in RARE and request.config.getoption("--schedules") < LONG:
-        pytest.skip(f"takes many schedules: --schedules {LONG}")
+def test_other_mutants_are_found(plant: Plant) -> None:
     assert_found(plant, MUTANT_SCHEDULES)
 
 
