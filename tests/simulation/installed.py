@@ -83,7 +83,7 @@ class Log:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.of_expired: Counter[str] = Counter()
-        """Of them, those of processes that had been away for their session."""
+        """Of them, those of processes that a group had put out."""
         self.show: Callable[[str], None] | None = None
 
     def _say(self, event: str, **fields: object) -> None:

@@ -36,7 +36,7 @@ class Process:
         self.cut = False
         """Whether its network is gone."""
         self.expired = False
-        """Whether a group has put it out since it was away for its session."""
+        """Whether a group has put it out: it was away for its session, or another process has taken its name."""
         self.steps = 0
         """Handles run so far."""
         self.strike_at = 0
