@@ -82,13 +82,17 @@ class Log:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.of_expired: Counter[str] = Counter()
+        """Of them, those of processes that a group had put out."""
         self.show: Callable[[str], None] | None = None
 
     def _say(self, event: str, **fields: object) -> None:
+        process = current_process()
         self.counts[event] += 1
+        if process.expired:
+            self.of_expired[event] += 1
         if self.show is not None:
-            process = current_process().name
-            self.show(f"{process}: {event} " + " ".join(f"{name}={value}" for name, value in fields.items()))
+            self.show(f"{process.name}: {event} " + " ".join(f"{name}={value}" for name, value in fields.items()))
 
     debug = info = warning = error = exception = _say
 

@@ -35,6 +35,8 @@ class Process:
         """By SIGSTOP: nothing of it runs, but what arrives for it is kept."""
         self.cut = False
         """Whether its network is gone."""
+        self.expired = False
+        """Whether a group has put it out: it was away for its session, or another process has taken its name."""
         self.steps = 0
         """Handles run so far."""
         self.strike_at = 0
@@ -67,8 +69,10 @@ def _no_request(name: str, phase: str) -> None:
 class Lane:
     """One thread of a process."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, burst_s: float = 0.0) -> None:
+        """`burst_s`: longest that a turn of its loop takes; others go on meanwhile."""
         self.process = process
+        self.burst_s = burst_s
         self.ready: deque[Handle] = deque()
         self.queued = False
         """Whether the loop has it among its runnable ones."""
@@ -327,4 +331,12 @@ class SimLoop(asyncio.AbstractEventLoop):
                 process.strike()
             if not process.alive or process.stopped:
                 return
+        if lane.burst_s:
+            lane.queued = True
+            self.at_server(self._rng.random() * lane.burst_s, self._rested, lane)
+        else:
+            self._queue(lane)
+
+    def _rested(self, lane: Lane) -> None:
+        lane.queued = False
         self._queue(lane)

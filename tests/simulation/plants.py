@@ -10,7 +10,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 
 from processors.engine import recovery
-from processors.engine.consumer import BatchConsumer, Go
+from processors.engine.consumer import BatchConsumer, Go, Records
 from processors.engine.kip447 import GroupMember
 from processors.engine.names import Names
 from processors.engine.producer import KafkaPort
@@ -103,6 +103,16 @@ class StableThread(SimThread):
         wanted = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
         ends = await self._ensure_consumer().end_offsets(wanted)
         return {TP(tp.topic, tp.partition): end for tp, end in ends.items()}
+
+
+class AskingThread(SimThread):
+    """Asks for more records even in a rebalance, which waits for who asks."""
+
+    async def in_thread_poll_more(
+        self, partitions: set[TP], max_records: int, current: Go
+    ) -> tuple[Records, dict[TP, int]]:
+        """Ask at any time."""
+        return await self.in_thread_poll(partitions, max_records, 0.0, current) if partitions else ({}, {})
 
 
 class TrustingRecovery(SimRecovery):
@@ -215,18 +225,12 @@ MUTANTS: Final = (
     Plant(
         "no-rollback", "a failed round leaves its changes in memory", _patched((ToyFold, "rollback", ToyFold.commit))
     ),
-    Plant("state-kept", "a worker that lost its partitions goes on with its old state", _patched(worker=KeepingWorker)),
     Plant(
         "unstable-offsets",
         "committed offsets are taken while a transaction with newer ones is being ended",
         _patched((Coordinator, "fetch_committed_offsets", _unstable)),
     ),
     Plant("revoke-at-once", "a rebalance does not wait for the round in hand", _patched(consumer=ImpatientConsumer)),
-    Plant(
-        "offset-asked-once",
-        "a recovery that slept while others went on takes the offset that it asked for before",
-        _patched((recovery, "OFFSET_DEADLINE_S", 0.0)),
-    ),
     Plant(
         "done-before-insert",
         "a batch is called done before its rows are inserted",
@@ -249,4 +253,19 @@ MASKED: Final = (
 )
 """Mistakes behind which a second line of defence stands."""
 
-ALL: Final = {plant.name: plant for plant in (*PLANTS, *MUTANTS, *MASKED)}
+RARE: Final = (
+    Plant("state-kept", "a worker that lost its partitions goes on with its old state", _patched(worker=KeepingWorker)),
+    Plant(
+        "offset-asked-once",
+        "a recovery that slept while others went on takes the offset that it asked for before",
+        _patched((recovery, "OFFSET_DEADLINE_S", 0.0)),
+    ),
+    Plant(
+        "refill-in-rebalance",
+        "a round asks for more records although a rebalance waits for it",
+        _patched(thread=AskingThread),
+    ),
+)
+"""Mistakes that schedules seldom meet."""
+
+ALL: Final = {plant.name: plant for plant in (*PLANTS, *MUTANTS, *MASKED, *RARE)}

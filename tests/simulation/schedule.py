@@ -82,7 +82,7 @@ class Slot:
         """Start a process."""
         self.runs += 1
         self.process = process = Process(f"{self.name}#{self.runs}")
-        self.lanes = [Lane(process), Lane(process)]
+        self.lanes = [Lane(process, self.world.burst_s), Lane(process)]
         self.world.watch(process)
         self.world.trace(f"{process.name} starts")
         work = self._worker() if self.kind == "worker" else self._sink()
@@ -142,6 +142,7 @@ class World:
         real = seed % REAL_SHARE == 0
         self.scenario: Scenario = (scenario.real if real else scenario.toy)(draw.randrange(scenario.VARIANTS))
         self.limits = Limits(effects=draw.choice([4, 4, 10, 30, 1000]) * (6 if real else 1))
+        self.burst_s = draw.choice([0.0, 0.0, 0.002, 0.01])
         self.static_sinks = draw.random() < 0.5
         self.slots = [Slot(self, "worker", n) for n in range(draw.choice([1, 2, 2, 3]))]
         self.slots += [Slot(self, "sink", n) for n in range(draw.randint(1, 2))]
@@ -179,6 +180,7 @@ class World:
         """Run to the end; return what is wrong."""
         use(self.cluster, self.clickhouse)
         LOG.counts.clear()
+        LOG.of_expired.clear()
         LOG.show = self.clickhouse.show = self.trace if self.tracing else None
         loop = self.loop
         with loop.running():

@@ -245,7 +245,8 @@ class Fetcher:
             most = min(left, 1 + int(cluster.rng.random() * MOST_AT_ONCE))
             try:
                 fetch = partial(cluster.fetch, positions, most, wait_s, committed=self.committed)
-                answer: Any = await cluster.request("Fetch", fetch)
+                # Who does not wait gets what was fetched ahead, and at once: no rebalance comes between.
+                answer: Any = await cluster.request("Fetch", fetch) if timeout else fetch()
             except errors.KafkaError:
                 answer = {}
                 await asyncio.sleep(BACKOFF_S)
@@ -371,6 +372,8 @@ class SimConsumer:
         ]
         if unset:
             await self._set_positions(unset)
+        if not timeout_ms:
+            await asyncio.sleep(0)  # in a simulation time does not pass while code runs
         return await self._fetcher.fetched_records(wanted, timeout_ms / 1000, max_records)
 
     async def commit(self, offsets: dict[TopicPartition, tuple[int, str]]) -> None:

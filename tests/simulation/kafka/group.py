@@ -109,6 +109,7 @@ class Group:
     ) -> asyncio.Future[tuple[str, int]]:
         """A static member is back, under a new id; whoever still uses the old one is fenced."""
         self._count("static member replaced")
+        old.client.process.expired = True
         new = Member(self._new_id(client), client)
         new.assigned = old.assigned
         self.members = {
@@ -163,6 +164,7 @@ class Group:
         def expire(downs: int) -> None:
             if downs == member.downs and not process.reachable and self.members.get(member.id) is member:
                 self._count("session expired")
+                process.expired = True
                 self._remove(member)
 
         process.on_down.append(down)
