@@ -7,12 +7,19 @@ import msgspec
 
 from processors.rules import boosts
 from processors.rules.catalogs import CatalogStore
-from processors.rules.control import CONTROL_HEADER, carries_token
-from processors.rules.decode import decode, is_control, loose_fields
-from processors.rules.effects import Effects, MakeEffects, shown_instant
+from processors.rules.conditions import (
+    SHOWN,
+    check_control,
+    check_key,
+    check_key_loosely,
+    check_order,
+    check_timestamp,
+    is_addressed,
+)
+from processors.rules.decode import decode, is_control
+from processors.rules.effects import Effects, MakeEffects
 from processors.rules.errors import RejectedError
 from processors.rules.isolation import CAREFUL_RECORDS, NO_LIMIT, CarefulRecords, Report, ignore, internal_error
-from processors.rules.partitioner import partition_of
 from processors.rules.plan import Plan
 from processors.rules.refusal import rejected
 from processors.rules.settings import FoldSettings
@@ -24,15 +31,13 @@ from processors.rules.user_parts import UserParts
 from processors.rules.user_records import UserRecords
 from schemas.catalog_file import CatalogError
 from schemas.emission import CatalogMissingError, Emission, Measures
-from schemas.instants import EARLIEST_MS, LATEST_MS, to_ms
-from schemas.records import CatalogSwitch, ControlRecord, LogRecord, MetricEvent, Tick
+from schemas.instants import to_ms
+from schemas.records import CatalogSwitch, LogRecord, MetricEvent, Tick
 from schemas.state import PartitionState, UserState
-from schemas.topics import MAX_RECORD_BYTES, tenant_of, user_key
+from schemas.topics import tenant_of
 
 MARKER_KEY: Final = b"\0partition"
 """Changelog key of what the partition remembers besides its users, the offset marker among it (PartitionState)."""
-
-_SHOWN: Final = 80
 
 _encode: Final = msgspec.json.Encoder().encode
 _decoder: Final = msgspec.json.Decoder(PartitionState)
@@ -161,87 +166,29 @@ class Partition:
     def _refuse(self, record: LogRecord, error: RejectedError, out: list[Emission]) -> None:
         self._counted[f"rejected.{error.reason}"] += 1
         out.append(rejected(record, self._settings.topic, error))
-        if self._is_addressed(record):
+        if is_addressed(record, self._settings.partitions):
             self._records.answer_undecoded(record, error, out)
-
-    def _is_addressed(self, record: LogRecord) -> bool:
-        """Tell whether a refused record names a user and stands under its key (D-03)."""
-        if record.value is None or len(record.value) > MAX_RECORD_BYTES:
-            return False
-        try:
-            found = loose_fields(record.value)
-            self._check_key(record, found.tenant, found.user_id)
-        except RejectedError:
-            return False
-        return True
 
     def _apply(self, record: LogRecord, out: list[Emission], limit: int) -> bool:
         try:
             decoded = decode(record.value)
         except RejectedError as error:
             if error.reason == "bad_request":
-                self._check_key_loosely(record)  # X9: wrong_key comes before Z1
+                check_key_loosely(record, self._settings.partitions)  # X9: wrong_key comes before Z1
             raise
         if not isinstance(decoded, MetricEvent) and isinstance(decoded, Tick | CatalogSwitch):
-            self._check_control(record, decoded)
+            check_control(record, decoded, self._settings.control_token)
             if isinstance(decoded, Tick):
                 return self._tick(record, to_ms(decoded.at), out, limit)
             return self._switch(record, decoded, out, limit)
         user = decoded.user
-        key = self._check_key(record, decoded.tenant, user if isinstance(user, str) else user.id)
-        if not EARLIEST_MS <= record.timestamp_ms <= LATEST_MS:
-            raise _outside(record)
+        key = check_key(record, decoded.tenant, user if isinstance(user, str) else user.id, self._settings.partitions)
+        check_timestamp(record)
         plan = self._plans.get(decoded.tenant) or self.plan(decoded.tenant)
         if self._careful:
             self._careful -= 1
             return self._careful_records.process(record, decoded, key, plan, self._control.tick, out, limit)
         return self._records.process(record, decoded, key, plan, self._control.tick, out, limit)
-
-    def _check_key(self, record: LogRecord, tenant: str, user_id: str) -> bytes:
-        """Return the user's key, which must be the record's and decide its partition (X1)."""
-        key = user_key(tenant, user_id)
-        if "\0" in user_id or "\0" in tenant:
-            raise RejectedError(
-                "bad_request", "user.id and tenant must not hold the character NUL, which separates them"
-            )
-        if record.key != key:
-            given = "no key" if record.key is None else f"the key {record.key[:_SHOWN]!r}"
-            raise RejectedError(
-                "wrong_key",
-                f"the record has {given}; set it to the user id {key[:_SHOWN]!r}, with a tenant: tenant, NUL, user id",
-            )
-        partitions = self._settings.partitions
-        if partitions is not None and partition_of(key, partitions) != record.partition:
-            raise RejectedError(
-                "wrong_key",
-                f"key {key[:_SHOWN]!r} belongs to partition {partition_of(key, partitions)}, the record is in "
-                f"{record.partition}; use the murmur2 partitioner (librdkafka: partitioner=murmur2_random)",
-            )
-        return key
-
-    def _check_key_loosely(self, record: LogRecord) -> None:
-        try:
-            found = loose_fields(record.value)
-        except RejectedError:
-            return
-        self._check_key(record, found.tenant, found.user_id)
-
-    def _check_control(self, record: LogRecord, control: ControlRecord) -> None:
-        token = self._settings.control_token
-        if token is not None and not carries_token(record.headers, token.encode()):
-            raise RejectedError(
-                "forged_time", f"control records need the header {CONTROL_HEADER} with the configured token"
-            )
-        at = to_ms(control.at)
-        if at > record.timestamp_ms:
-            raise RejectedError(
-                "forged_time",
-                f"at {shown_instant(at)} is later than the record timestamp {shown_instant(record.timestamp_ms)}",
-            )
-        if not EARLIEST_MS <= record.timestamp_ms <= LATEST_MS:
-            raise _outside(record)
-        if at < EARLIEST_MS:
-            raise RejectedError("bad_request", "at lies before the year 3")
 
     # records of the program
 
@@ -270,7 +217,7 @@ class Partition:
         while done:
             if len(out) >= limit or advanced >= most:
                 return False
-            item = store.pop_due(at) if self._first is None else store.take(self._first)
+            item = store.due.pop(at) if self._first is None else store.due.take(self._first)
             self._first = None
             if item is None:
                 break
@@ -278,7 +225,7 @@ class Partition:
             known = tenant_of(key)
             plan = plans.get(known)
             if plan is None or (tenant is not None and known != tenant):
-                store.set_aside(due, key)
+                store.due.set_aside(due, key)
                 continue
             advanced += 1
             live = tenant is None or self._control.tick is not None
@@ -286,7 +233,7 @@ class Partition:
             if not done:
                 self._first = key
         if done:
-            store.return_set_aside()
+            store.due.return_set_aside()
         return done
 
     def _switch(self, record: LogRecord, switch: CatalogSwitch, out: list[Emission], limit: int) -> bool:
@@ -302,28 +249,14 @@ class Partition:
             if not self._catalogs.is_given_up(tenant, version):
                 raise CatalogMissingError(tenant, version)
             raise RejectedError(
-                "unknown_catalog", f"version {version[:_SHOWN]!r} is not on the catalog topic; publish it there first"
+                "unknown_catalog", f"version {version[:SHOWN]!r} is not on the catalog topic; publish it there first"
             )
-        self._check_order(plan, at, tenant)
+        check_order(plan, at, tenant, self.plan(tenant), self._catalogs)
         if self._control.switching is None:
             if self.plan(tenant) is not None and not self._run_due(record, at, out, limit, tenant):
                 return False
             self._control.switching = (tenant, version, "")
         return self._move_users(record, tenant, version, plan, at, out, limit)
-
-    def _check_order(self, plan: Plan, at: int, tenant: str) -> None:
-        """Refuse a switch that does not say when its version was published, or that goes back (C38, D-22)."""
-        if at != plan.at:
-            raise RejectedError(
-                "stale_catalog",
-                f"at {shown_instant(at)} is not the version's own instant {shown_instant(plan.at)} (C38)",
-            )
-        current = self.plan(tenant)
-        if current is not None and not self._catalogs.follows(tenant, plan.version, current.version):
-            raise RejectedError(
-                "stale_catalog",
-                f"version {plan.version[:_SHOWN]!r} is older than {current.version!r}, which is in force; publish it anew",
-            )
 
     def _move_users(
         self, record: LogRecord, tenant: str, version: str, plan: Plan, at: int, out: list[Emission], limit: int
@@ -402,8 +335,8 @@ class Partition:
             state_bytes=store.stored_bytes,
             users=store.users,
             remembered_ids=store.remembered,
-            timers=store.timers,
-            overdue=0 if tick is None else store.overdue(overdue_at_ms),
+            timers=store.due.noted,
+            overdue=0 if tick is None else store.due.overdue(overdue_at_ms),
             tick_ms=tick,
             catalogs=dict(self._control.catalogs),
         )
@@ -434,8 +367,3 @@ class Partition:
         self._first = self._first_before
         self._control = _decoder.decode(self._control_before)
         self._plans = {}
-
-
-def _outside(record: LogRecord) -> RejectedError:
-    """D-11."""
-    return RejectedError("bad_request", f"record timestamp {record.timestamp_ms} ms lies outside the years 3 to 9988")

@@ -1,6 +1,5 @@
 """The users of one partition: states, remembered ids, timers; rounds with commit and roll-back; recovery."""
 
-import heapq
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from typing import Final
 import msgspec
 
 from processors.rules import timers
+from processors.rules.due import DueUsers
 from processors.rules.entries import (
     ANNEXES,
     DUE_BYTES,
@@ -33,11 +33,6 @@ from schemas.state import UserState
 AT_ONCE: Final = -(2**63)
 """Due instant of a user whose own cannot be worked out: the next tick fails for it, and sets it aside (D-89)."""
 
-MOST_COUNTED: Final = 10_000
-"""Overdue users beyond which nobody counts on."""
-
-_HEAP_SLACK: Final = 1_000
-
 _encode: Final = msgspec.json.Encoder().encode
 _decoder: Final = msgspec.json.Decoder(UserState)
 
@@ -50,14 +45,12 @@ class UserStore:
         self._most_decoded = decoded_users
         self._decoded: OrderedDict[bytes, None] = OrderedDict()  # may be decoded; used last comes last
         self._entries: dict[bytes, Entry] = {}
+        self.due = DueUsers(self._entries)
+        """Who is due when. `reschedule_touched` brings it up to date."""
         self._memories: dict[bytes, Memory] = {}
-        self._heap: list[
-            tuple[int, bytes]
-        ] = []  # (due, key); entries that no longer match a user's due are passed over
         self._touched: dict[bytes, bytes | None] = {}  # key -> stored form before the round
         self._stale: dict[bytes, None] = {}  # touched since the timers were last brought up to date
         self._erased: dict[bytes, Erased] = {}  # by the round
-        self._aside: list[tuple[int, bytes]] = []  # due, and to be passed over by the record in hand
         self._sorted: list[bytes] | None = None  # all keys, until users come or go
         self._prepared: dict[bytes, bytes] = {}
         self._prepared_annexes: dict[bytes, Stored] = {}
@@ -97,8 +90,7 @@ class UserStore:
         self._memories = {key: memory for key, memory in self._memories.items() if memory.counted}
         self.stored_bytes = sum([stored_size(entry) for entry in self._entries.values()])
         self._sorted = None
-        self._heap = [(entry.due, key) for key, entry in self._entries.items() if entry.due != NEVER]
-        heapq.heapify(self._heap)
+        self.due.rebuild()
 
     # users
 
@@ -172,8 +164,7 @@ class UserStore:
             return
         self._entries[key] = saved.entry
         if saved.entry.due != saved.due:
-            saved.entry.due = saved.due
-            heapq.heappush(self._heap, (saved.due, key))
+            self.due.move(key, saved.due)
         user = self.put_back(key, saved.saved)
         user.tallies = None if saved.tallies is None else Tallies(saved.tallies)
         if user.tallies is not None:
@@ -250,20 +241,7 @@ class UserStore:
         assert user is not None
         assert user.plan is not None
         due = None if user.state.quarantine is not None else timers.next_due(user, user.plan)
-        self._set_due(entry, key, NEVER if due is None else due)
-
-    def _set_due(self, entry: Entry, key: bytes, due: int) -> None:
-        if due != entry.due:
-            entry.due = due
-            if due != NEVER:
-                self._push(due, key)
-
-    def _push(self, due: int, key: bytes) -> None:
-        """Note a due instant; when old notes outweigh the users, make the heap anew."""
-        heapq.heappush(self._heap, (due, key))
-        if len(self._heap) > 2 * len(self._entries) + _HEAP_SLACK:
-            self._heap = [(entry.due, key) for key, entry in self._entries.items() if entry.due != NEVER]
-            heapq.heapify(self._heap)
+        self.due.move(key, NEVER if due is None else due)
 
     def reschedule_touched(self) -> None:
         """Bring the timers of all users touched since the last time up to date."""
@@ -275,65 +253,13 @@ class UserStore:
                 except MemoryError:
                     raise
                 except Exception:
-                    self._set_due(entry, key, AT_ONCE)
+                    self.due.move(key, AT_ONCE)
         self._stale.clear()
-
-    def pop_due(self, at: int) -> tuple[int, bytes] | None:
-        """Take the user who is due first, at or before `at`, off the timers: due instant and key; None if nobody is.
-
-        The caller puts the user back, by `reschedule` or `set_aside`.
-        """
-        heap = self._heap
-        while heap and heap[0][0] <= at:
-            due, key = heapq.heappop(heap)
-            entry = self._entries.get(key)
-            if entry is not None and entry.due == due:
-                entry.due = NEVER
-                return due, key
-        return None
 
     @property
     def users(self) -> int:
         """Number of users."""
         return len(self._entries)
-
-    @property
-    def timers(self) -> int:
-        """About how many users have a due instant: notes that no longer hold count until their time comes."""
-        return min(len(self._heap), len(self._entries))
-
-    def overdue(self, at: int) -> int:
-        """Return how many users are due at or before `at`, counted up to MOST_COUNTED."""
-        heap, waiting, found = self._heap, [0], 0
-        while waiting and found < MOST_COUNTED:
-            place = waiting.pop()
-            if place >= len(heap) or heap[place][0] > at:
-                continue  # a heap: nothing below this place is due earlier
-            due, key = heap[place]
-            entry = self._entries.get(key)
-            if entry is not None and entry.due == due:
-                found += 1
-            waiting.append(2 * place + 1)
-            waiting.append(2 * place + 2)
-        return found
-
-    def take(self, key: bytes) -> tuple[int, bytes]:
-        """Take a user who is due off the timers, as `pop_due` does, though others may be due before."""
-        entry = self._entries[key]
-        due, entry.due = entry.due, NEVER
-        return due, key
-
-    def set_aside(self, due: int, key: bytes) -> None:
-        """Keep a user taken by `pop_due`, unchanged, from being taken again until `return_set_aside`: a record larger than
-        a slice need not pass it over in every slice."""
-        self._entries[key].due = due
-        self._aside.append((due, key))
-
-    def return_set_aside(self) -> None:
-        """Put all users that were set aside back on the timers."""
-        for item in self._aside:
-            heapq.heappush(self._heap, item)
-        self._aside = []
 
     # the round
 
@@ -415,7 +341,7 @@ class UserStore:
 
     def rollback(self) -> None:
         """Back to the state before the round."""
-        self.return_set_aside()
+        self.due.return_set_aside()
         self._sorted = None
         for key, stored in self._touched.items():
             self._undo(key, stored)
@@ -439,8 +365,7 @@ class UserStore:
         else:
             annexes = self._entries[key].annexes if erased is None else erased.annexes
             entry = self._entries[key] = Entry(stored, None, annexes)
-            if entry.due != NEVER:
-                heapq.heappush(self._heap, (entry.due, key))
+            self.due.note(key, entry.due)
         memory = self._memories.get(key)
         if memory is not None:
             memory.rollback()
