@@ -50,6 +50,8 @@ def decode(value: bytes | None) -> InputRecord:
     try:
         event: MetricEvent = _metric_event.decode(value)
         check_depth(value)
+        if not value.isascii():
+            value.decode()  # `value`, and duplicate names that do not count, are not checked for UTF-8 otherwise
         return event
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _decode_slowly(value)
