@@ -45,7 +45,7 @@ def failing(*_: Any, **__: Any) -> Any:
 @pytest.mark.parametrize(
     ("module", "name", "bug"),
     [
-        (partition.Partition, "_check_key", without_key_check),
+        (partition, "check_key", without_key_check),
         (decode, "check_depth", without_depth),
         (apply, "parse_scaled", lambda text: int(float(text) * 10**9)),
         (apply, "crossed", lambda trigger, before, after: 1),
