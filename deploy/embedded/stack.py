@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
@@ -190,18 +190,17 @@ class EmbeddedStack:
         self.stop()
 
 
-def running_stack(home: Path, *, answering: bool = True) -> Endpoints | None:
-    """Where the servers of the stack that runs on `home` are; None if none runs there or, unless `answering` is false, one
-    of them does not answer. Servers that the stack took from the environment are not asked."""
+def running_stack(home: Path, *, answering: Collection[Part] = ("kafka", "clickhouse")) -> Endpoints | None:
+    """Where the servers of the stack that runs on `home` are; None if none runs there or one of those in `answering` does
+    not answer. Servers that the stack took from the environment are not asked."""
     record = _read_record(home)
     # The lock is what cannot lie: a pid may have been given to another process since.
     if record is None or not is_locked(home / LOCK_FILE) or not _process_exists(record.pid):
         return None
-    if not answering:
-        return Endpoints(record.kafka_bootstrap, record.clickhouse_url)
-    if "kafka" in record.started and not broker_answers(record.kafka_bootstrap):
+    asked = {*answering} & {*record.started}
+    if "kafka" in asked and not broker_answers(record.kafka_bootstrap):
         return None
-    if "clickhouse" in record.started and not clickhouse_answers(record.clickhouse_url):
+    if "clickhouse" in asked and not clickhouse_answers(record.clickhouse_url):
         return None
     return Endpoints(record.kafka_bootstrap, record.clickhouse_url)
 

@@ -97,6 +97,7 @@ def test_one_part_alone_is_started_and_found(tmp_path: Path, monkeypatch: pytest
         assert only.clickhouse is not None
         only.clickhouse.kill()
         assert running_stack(tmp_path) is None  # it does not answer
+        assert running_stack(tmp_path, answering=["kafka"]) == only.endpoints  # nobody asks it
 
 
 def test_a_part_that_fails_stops_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,14 +35,19 @@ class Servers(msgspec.Struct, frozen=True):
     stack: EmbeddedStack | None = None
 
 
+def _parts(kafka: bool, clickhouse: bool) -> tuple[Part, ...]:
+    wanted: dict[Part, bool] = {"kafka": kafka, "clickhouse": clickhouse}
+    return tuple(part for part, is_wanted in wanted.items() if is_wanted)
+
+
 def find_servers(*, kafka: bool = False, clickhouse: bool = False, answering: bool = True) -> Servers | None:
     """Return servers that are configured or run already; None if something that is asked for is missing. Embedded ones
-    must answer, unless `answering` is false."""
+    that are asked for must answer, unless `answering` is false."""
     settings = read_settings()
     brokers = settings.kafka if kafka else Brokers("")
     url = settings.clickhouse_url if clickhouse else Dsn()
     if (kafka and not brokers) or (clickhouse and not url):
-        running = running_stack(settings.home, answering=answering)
+        running = running_stack(settings.home, answering=_parts(kafka, clickhouse) if answering else ())
         if running is not None:
             brokers = brokers or Brokers(running.kafka_bootstrap if kafka else "")
             url = url or Dsn(running.clickhouse_url if clickhouse else "")
@@ -76,8 +81,7 @@ def servers(*, kafka: bool = False, clickhouse: bool = False, fresh: bool = Fals
         return
     settings = read_settings()
     home = settings.home
-    parts = [name for name, wanted in (("kafka", kafka), ("clickhouse", clickhouse)) if wanted]
-    if not fresh and not any((home / part).is_dir() for part in parts):
+    if not fresh and not any((home / part).is_dir() for part in _parts(kafka, clickhouse)):
         raise MissingError(
             f"there is no installation in {home}. Run `plaudit run` first, or set PLAUDIT_HOME, "
             f"{KAFKA_VARIABLE} and {CLICKHOUSE_VARIABLE} to yours."
