@@ -25,8 +25,9 @@ Event = tuple[bytes, bytes]
 
 
 def catalog() -> dict[str, Any]:
-    """Return a catalog with one metric, a streak, points by total and by time, levels and achievements that every user
-    has early on: states stop growing."""
+    """Return a catalog with one metric, a streak, points by total and by time, levels, and achievements that every user
+    has early on. Only the two importers come to points by total: awards are collected in the state for the next message
+    (L32, C23; at most 100), and users who began together would grow and shrink together."""
     active: dict[str, Any] = {"status": "active"}
     by_total = {**active, "trigger": "metric", "metric": "words"}
     return {
@@ -47,10 +48,10 @@ def catalog() -> dict[str, Any]:
                 "triggers": [
                     {
                         **active,
-                        "id": "fifty",
+                        "id": "ten-thousand",
                         "type": "metric",
                         "metric": "words",
-                        "metricThreshold": 50,
+                        "metricThreshold": 10_000,
                         "points": 10,
                     },
                     {**active, "id": "hourly", "type": "time", "timeUnit": "hours", "timeInterval": 1, "points": 1},
