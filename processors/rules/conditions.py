@@ -1,10 +1,8 @@
 """What a record must meet before it is applied: its key, its timestamp, the token and time of control records."""
 
-from typing import Final
-
 from processors.rules.catalogs import CatalogStore
 from processors.rules.control import CONTROL_HEADER, carries_token
-from processors.rules.decode import loose_fields
+from processors.rules.decode import SHOWN, loose_fields
 from processors.rules.effects import shown_instant
 from processors.rules.errors import RejectedError
 from processors.rules.partitioner import partition_of
@@ -12,9 +10,6 @@ from processors.rules.plan import Plan
 from schemas.instants import EARLIEST_MS, LATEST_MS, to_ms
 from schemas.records import ControlRecord, LogRecord
 from schemas.topics import MAX_RECORD_BYTES, user_key
-
-SHOWN: Final = 80
-"""Characters of a value in an error."""
 
 
 def check_key(record: LogRecord, tenant: str, user_id: str, partitions: int | None) -> bytes:

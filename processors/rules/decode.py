@@ -16,7 +16,8 @@ _array: Final = msgspec.json.Decoder(list[Raw])
 _text: Final = msgspec.json.Decoder(str)
 _encode: Final = msgspec.json.Encoder().encode
 _typed: Final = {name: msgspec.json.Decoder(kind) for name, kind in TYPED.items()}
-_SHOWN: Final = 80
+SHOWN: Final = 80
+"""Characters of a value in an error."""
 
 
 def _names(kind: type[msgspec.Struct]) -> frozenset[str]:
@@ -67,7 +68,7 @@ def _decode_slowly(value: bytes) -> InputRecord:
             known = ", ".join(sorted(TYPED))
             raise RejectedError(
                 "unknown_type",
-                f"type {name[:_SHOWN]!r} is unknown; leave it out for a metric event, or use one of {known}",
+                f"type {name[:SHOWN]!r} is unknown; leave it out for a metric event, or use one of {known}",
             )
         kind, decoder = TYPED[name], _typed[name]
     _refuse_unknown(fields, _allowed[kind], "")
@@ -135,7 +136,7 @@ def _type_name(raw: Raw) -> str:
 def _refuse_unknown(fields: dict[str, Raw], allowed: frozenset[str], prefix: str) -> None:
     unknown = sorted(set(fields) - allowed)
     if unknown:
-        names = ", ".join(prefix + name[:_SHOWN] for name in unknown[:5])
+        names = ", ".join(prefix + name[:SHOWN] for name in unknown[:5])
         raise RejectedError(
             "unknown_field",
             f"unknown field {names}; allowed here: {', '.join(sorted(prefix + name for name in allowed))}",

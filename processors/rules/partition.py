@@ -8,7 +8,6 @@ import msgspec
 from processors.rules import boosts
 from processors.rules.catalogs import CatalogStore
 from processors.rules.conditions import (
-    SHOWN,
     check_control,
     check_key,
     check_key_loosely,
@@ -16,7 +15,7 @@ from processors.rules.conditions import (
     check_timestamp,
     is_addressed,
 )
-from processors.rules.decode import decode, is_control
+from processors.rules.decode import SHOWN, decode, is_control
 from processors.rules.effects import Effects, MakeEffects
 from processors.rules.errors import RejectedError
 from processors.rules.isolation import CAREFUL_RECORDS, NO_LIMIT, CarefulRecords, Report, ignore, internal_error

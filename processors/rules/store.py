@@ -163,8 +163,7 @@ class UserStore:
             self._stale.pop(key, None)
             return
         self._entries[key] = saved.entry
-        if saved.entry.due != saved.due:
-            self.due.move(key, saved.due)
+        self.due.move(key, saved.due)
         user = self.put_back(key, saved.saved)
         user.tallies = None if saved.tallies is None else Tallies(saved.tallies)
         if user.tallies is not None:

@@ -3,10 +3,11 @@
 import asyncio
 import random
 import signal
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tests.chaos.site import MOST_WORKERS, Site, pick
-from tests.faults.arena import SESSION_S
+from tests.faults.arena import SESSION_S, Process
 
 STEPS: Final = ("", "commit", "committed", "", "flush", "offsets", "begin", "fetched")
 """Where a worker is struck: at a step of its transaction (tests.faults.worker_child), or anywhere."""
@@ -18,31 +19,62 @@ SINK_SESSION_S: Final = 6.0
 DAY_MS: Final = 86_400_000
 
 
+def _struck(process: Process, step: str, held: bool) -> str:
+    return f"{process.name} at {step}" if held else process.name
+
+
+async def _kill(
+    site: Site,
+    choice: random.Random,
+    processes: Sequence[Process],
+    steps: Sequence[str],
+    later_s: float,
+    start: Callable[[], Process],
+) -> str:
+    """Kill one at a step or anywhere; start another at once, or after `later_s`."""
+    step, pause_s = choice.choice(steps), choice.choice((0.0, 0.0, later_s))
+    process = pick(choice.random, processes)
+    held = await site.held(process, step)
+    site.lose(process)
+    process.kill()
+    await asyncio.sleep(pause_s)
+    start()
+    return f"{_struck(process, step, held)}, {pause_s:.0f} s"
+
+
+async def _sleep(site: Site, process: Process, step: str, sleep_s: float) -> bool:
+    """SIGSTOP at a step or anywhere, for `sleep_s`; whether it is held at the step still, now that it runs again."""
+    held = await site.held(process, step)
+    process.signal(signal.SIGSTOP)
+    await asyncio.sleep(sleep_s)
+    process.signal(signal.SIGCONT)
+    return held
+
+
+async def _stop(site: Site, process: Process, start: Callable[[], Process]) -> str:
+    took_s = await site.end(process)
+    start()
+    return f"{process.name}, ended within {took_s:.1f} s"
+
+
+# workers
+
+
 async def kill_worker(site: Site, choice: random.Random) -> str:
     """Kill -9, at a step of a transaction or anywhere; another one starts, at once or later."""
-    step, pause_s = choice.choice(STEPS), choice.choice((0.0, 0.0, 3.0))
-    worker = pick(choice.random, site.workers)
-    held = await site.held(worker, step)
-    site.lose(worker)
-    worker.kill()
-    await asyncio.sleep(pause_s)
-    site.start_worker()
-    return f"{worker.name}{f' at {step}' if held else ''}, {pause_s:.0f} s"
+    return await _kill(site, choice, site.workers, STEPS, 3.0, site.start_worker)
 
 
 async def zombie_worker(site: Site, choice: random.Random) -> str:
     """Stop it for longer than its session, then let it go on."""
     step, sleep_s = choice.choice(STEPS), SESSION_S + choice.uniform(1.0, 5.0)
     worker = pick(choice.random, site.workers)
-    held = await site.held(worker, step)
-    worker.signal(signal.SIGSTOP)
-    await asyncio.sleep(sleep_s)
-    worker.signal(signal.SIGCONT)
+    held = await _sleep(site, worker, step, sleep_s)
     if held:
         if choice.random() < 0.7:  # let it first learn that it is no member any more
             await asyncio.sleep(2.0)
         site.release(worker)
-    return f"{worker.name}{f' at {step}' if held else ''} for {sleep_s:.1f} s"
+    return f"{_struck(worker, step, held)} for {sleep_s:.1f} s"
 
 
 async def zombie_in_hand(site: Site, choice: random.Random) -> str:
@@ -55,15 +87,12 @@ async def zombie_in_hand(site: Site, choice: random.Random) -> str:
     await asyncio.sleep(sleep_s)
     site.release(worker)
     worker.signal(signal.SIGCONT)
-    return f"{worker.name}{' at fetched' if held else ''} for {sleep_s:.1f} s"
+    return f"{_struck(worker, 'fetched', held)} for {sleep_s:.1f} s"
 
 
 async def stop_worker(site: Site, choice: random.Random) -> str:
     """SIGTERM; another one starts."""
-    worker = pick(choice.random, site.workers)
-    took_s = await site.end(worker)
-    site.start_worker()
-    return f"{worker.name}, ended within {took_s:.1f} s"
+    return await _stop(site, pick(choice.random, site.workers), site.start_worker)
 
 
 async def scale_workers(site: Site, choice: random.Random) -> str:
@@ -88,35 +117,22 @@ async def jump_clock(site: Site, choice: random.Random) -> str:
 
 async def kill_sink(site: Site, choice: random.Random) -> str:
     """Kill -9, at a step of a batch or anywhere; another one starts, at once or later."""
-    step, pause_s = choice.choice(SINK_STEPS), choice.choice((0.0, 0.0, 4.0))
-    sink = pick(choice.random, site.sinks)
-    held = await site.held(sink, step)
-    site.lose(sink)
-    sink.kill()
-    await asyncio.sleep(pause_s)
-    site.start_sink()
-    return f"{sink.name}{f' at {step}' if held else ''}, {pause_s:.0f} s"
+    return await _kill(site, choice, site.sinks, SINK_STEPS, 4.0, site.start_sink)
 
 
 async def zombie_sink(site: Site, choice: random.Random) -> str:
     """Stop it for longer than its session, at a step of a batch or anywhere, then let it go on."""
     step, sleep_s = choice.choice(SINK_STEPS), SINK_SESSION_S + choice.uniform(1.0, 5.0)
     sink = pick(choice.random, site.sinks)
-    held = await site.held(sink, step)
-    sink.signal(signal.SIGSTOP)
-    await asyncio.sleep(sleep_s)
-    sink.signal(signal.SIGCONT)
+    held = await _sleep(site, sink, step, sleep_s)
     if held:
         site.release(sink)
-    return f"{sink.name}{f' at {step}' if held else ''} for {sleep_s:.1f} s"
+    return f"{_struck(sink, step, held)} for {sleep_s:.1f} s"
 
 
 async def stop_sink(site: Site, choice: random.Random) -> str:
     """SIGTERM; another one starts."""
-    sink = pick(choice.random, site.sinks)
-    took_s = await site.end(sink)
-    site.start_sink()
-    return f"{sink.name}, ended within {took_s:.1f} s"
+    return await _stop(site, pick(choice.random, site.sinks), site.start_sink)
 
 
 # producers

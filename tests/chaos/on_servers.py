@@ -3,7 +3,7 @@
 import asyncio
 import random
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import aiokafka.errors as kafka_errors
@@ -51,6 +51,22 @@ async def away(site: Site, *brokers: Broker) -> AsyncIterator[None]:
             return False
 
     await site.until_async(replicated, "all partitions are replicated again", REPLICATED_DEADLINE_S)
+
+
+async def _pulse(
+    choice: random.Random,
+    strike: Callable[[signal.Signals], object],
+    times: int,
+    *,
+    still_s: tuple[float, float],
+    moving_s: tuple[float, float],
+) -> None:
+    """Stop and let go on, again and again, for times between these."""
+    for _ in range(times):
+        strike(signal.SIGSTOP)
+        await asyncio.sleep(choice.uniform(*still_s))
+        strike(signal.SIGCONT)
+        await asyncio.sleep(choice.uniform(*moving_s))
 
 
 async def kill_broker(site: Site, choice: random.Random) -> str:
@@ -113,11 +129,7 @@ async def slow_disk(site: Site, choice: random.Random) -> str:
     broker, role = await broker_of(site, choice)
     pulses = choice.randrange(5, 12)
     async with away(site, broker):
-        for _ in range(pulses):
-            broker.signal(signal.SIGSTOP)
-            await asyncio.sleep(choice.uniform(0.3, 1.5))
-            broker.signal(signal.SIGCONT)
-            await asyncio.sleep(choice.uniform(0.05, 0.3))
+        await _pulse(choice, broker.signal, pulses, still_s=(0.3, 1.5), moving_s=(0.05, 0.3))
     return f"broker {broker.number} ({role}), {pulses} times"
 
 
@@ -146,11 +158,7 @@ async def kill_clickhouse(site: Site, choice: random.Random) -> str:
 async def freeze_clickhouse(site: Site, choice: random.Random) -> str:
     """It stands still again and again, as with a disk that does not answer."""
     pulses = choice.randrange(2, 6)
-    for _ in range(pulses):
-        site.strike_clickhouse(signal.SIGSTOP)
-        await asyncio.sleep(choice.uniform(0.5, 3.0))
-        site.strike_clickhouse(signal.SIGCONT)
-        await asyncio.sleep(choice.uniform(0.05, 0.5))
+    await _pulse(choice, site.strike_clickhouse, pulses, still_s=(0.5, 3.0), moving_s=(0.05, 0.5))
     return f"{pulses} times"
 
 
